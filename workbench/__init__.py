@@ -1,0 +1,1 @@
+"""The sampler core: energies, samplers, diagnostics, runs. Imports torch, never a domain."""
