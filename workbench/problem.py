@@ -75,9 +75,7 @@ class Energy(Protocol):
         self, x: Float[Tensor, "batch *event"]
     ) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch *event"]]: ...
 
-    def initial(
-        self, n: int, generator: torch.Generator
-    ) -> Float[Tensor, "n *event"]:
+    def initial(self, n: int, generator: torch.Generator) -> Float[Tensor, "n *event"]:
         """Starting configurations for Markov chains: cheap, finite in energy, and overdispersed
         where that is possible (relaxed random clusters; the user's structure for a molecule)."""
         ...
@@ -87,9 +85,7 @@ class Energy(Protocol):
 class ExactSampler(Protocol):
     """An energy whose law can be drawn from exactly: the best reference there is."""
 
-    def exact_samples(
-        self, n: int, generator: torch.Generator
-    ) -> Float[Tensor, "n *event"]: ...
+    def exact_samples(self, n: int, generator: torch.Generator) -> Float[Tensor, "n *event"]: ...
 
 
 @runtime_checkable
