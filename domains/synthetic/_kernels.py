@@ -86,7 +86,7 @@ def _exp_nonpositive_64(x):
 
 @njit(inline="always", fastmath=FASTMATH)
 def _log_terms(block, means, log_scale, half_precision, terms, largest):
-    """Fill `terms` [component, lane] with l_k of the block [space, lane], `largest` with their max."""
+    """Fill `terms` [component, lane] with l_k of the block [space, lane], `largest` their max."""
     largest[:] = -np.inf
     for k in range(means.shape[0]):
         row = terms[k]

@@ -83,7 +83,7 @@ class Funnel:
         return x
 
     def initial(self, n: int, generator: torch.Generator) -> Float[Tensor, "n dim"]:
-        """`n` draws: x_0 uniform over two standard deviations either way, x_i as wide as at x_0 = s."""
+        """`n` draws: x_0 uniform over two standard deviations either way, x_i of width exp(s/2)."""
         x = torch.randn((n, *self.event_shape), generator=generator, device=generator.device)
         spread = torch.rand(n, generator=generator, device=generator.device)
         x[:, 0] = 2 * self.standard_deviation * (2 * spread - 1)
