@@ -1,0 +1,76 @@
+"""What the command line prints: a table of figures for people, or JSON alone for programs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.runs.files import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from workbench.runs.metrics import Figure
+
+
+@contextlib.contextmanager
+def results_only(as_json: bool) -> Iterator[None]:
+    """With `--json`, whatever is printed inside goes to standard error."""
+    if as_json:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    else:
+        yield
+
+
+def print_json(content: Mapping[str, Any]) -> None:
+    print(json.dumps({"schema_version": SCHEMA_VERSION, **content}, indent=2, allow_nan=False))
+
+
+def run_summary(path: Path) -> dict[str, Any]:
+    """The run folder, its report and its figures as JSON values; null where there is none yet."""
+    metrics, report = path / "metrics.json", path / "report.html"
+    figures = json.loads(metrics.read_text(encoding="utf-8")) if metrics.exists() else None
+    if figures is not None:
+        del figures["schema_version"]
+    return {
+        "run": str(path),
+        "report": str(report) if report.exists() else None,
+        "metrics": figures,
+    }
+
+
+def print_run(path: Path) -> None:
+    from workbench.runs.metrics import read_metrics
+
+    if (path / "metrics.json").exists():
+        print_figures(read_metrics(path / "metrics.json"))
+    if (path / "report.html").exists():
+        print(f"report: {path / 'report.html'}")
+    print(f"run:    {path}")
+
+
+def print_figures(figures: Mapping[str, Figure]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("figure")
+    for heading in ("value", "error", "floor", "baseline", "reference"):
+        table.add_column(heading, justify="right")
+    table.add_column("unit")
+    for name, figure in figures.items():
+        numbers = (figure.stderr, figure.floor, figure.baseline, figure.reference)
+        value = f"({figure.why})" if figure.value is None else short(figure.value)
+        table.add_row(name, value, *map(short, numbers), figure.unit or "")
+    Console(markup=False, highlight=False).print(table)
+
+
+def short(number: float | None) -> str:
+    """Four significant digits, whole numbers in full; empty for None."""
+    if number is None:
+        return ""
+    return f"{number:d}" if isinstance(number, int) else f"{number:.4g}"
