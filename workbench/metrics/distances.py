@@ -33,8 +33,8 @@ def normalised(weights: Tensor | None, n: int) -> Float[Tensor, "sample"]:
     total = weights.sum()
     if n == 0 or not bool((weights >= 0).all()) or not 0 < float(total) < float("inf"):
         raise InputError(
-            f"The {n} weights must be finite, not negative and not all zero: check how they "
-            "were made."
+            f"The {n} weights must be finite, not negative and not all zero: "
+            "check how they were made."
         )
     return weights / total
 
@@ -45,9 +45,8 @@ def finite(values: Tensor, what: str) -> Tensor:
     n_bad = int((~torch.isfinite(values)).sum())
     if n_bad:
         raise InputError(
-            f"{n_bad} of {values.numel()} {what} are NaN or infinite: find their cause, or "
-            "leave those "
-            "samples out and say so."
+            f"{n_bad} of {values.numel()} {what} are NaN or infinite: find their cause, "
+            "or leave those samples out and say so."
         )
     return values
 

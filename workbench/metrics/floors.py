@@ -2,6 +2,8 @@
 
 Reference samples are split at random into a subset of the size under test and the rest, and the
 metric taken between the two, several times. A sampler can do no better than this at that size.
+Metrics of histograms also have a floor by drawing both sides anew from the reference histogram, at
+any size.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from workbench.errors import InputError
@@ -73,6 +75,44 @@ def noise_floor(
         n=n_inside,
         n_rest=n_outside,
         note=note,
+    )
+
+
+def multinomial_floor(
+    metric: Callable[[Tensor, Tensor], float],
+    reference: Float[Tensor, "*bins"],
+    n: int,
+    n_reference: int,
+    generator: torch.Generator,
+    n_draws: int = 100,
+) -> NoiseFloor:
+    """Floor of `metric(p, q)` between histograms, at any `n` against `n_reference` samples.
+
+    Both histograms are drawn anew from the reference histogram (any scale), so the reference need
+    not hold 2 n samples. Bins that the reference never visited stay empty: where it is sparse the
+    floor is a little too low. For correlated samples give their effective number.
+    Raises `InputError` for a size below one or a reference histogram that is empty.
+    """
+    share = reference.double().flatten().cpu()
+    if min(n, n_reference, n_draws) < 1 or not bool((share >= 0).all()) or not float(share.sum()):
+        raise InputError(
+            f"A floor of {n} against {n_reference} samples over {n_draws} draws cannot be had: "
+            "give "
+            "positive numbers and a histogram that is not empty."
+        )
+
+    def draw(size: int) -> Tensor:
+        index = torch.multinomial(share, size, True, generator=generator)
+        return (torch.bincount(index, minlength=len(share)) / size).reshape(reference.shape)
+
+    values = [float(metric(draw(n).double(), draw(n_reference).double())) for _ in range(n_draws)]
+    sampled = torch.tensor(values, dtype=torch.float64)
+    return NoiseFloor(
+        value=float(sampled.quantile(0.5)),
+        spread=float(sampled.std()) if n_draws > 1 else 0.0,
+        n=n,
+        n_rest=n_reference,
+        note=f"median of {n_draws} pairs of {n} and {n_reference} draws from the reference",
     )
 
 

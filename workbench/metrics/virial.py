@@ -19,7 +19,7 @@ from workbench.samples import WeightedSamples
 def virial(
     x: Float[Tensor, "sample *event"], force: Float[Tensor, "sample *event"]
 ) -> Float[Tensor, "sample"]:
-    """-x . force of each sample [sample], float64, in kT; `x` centred where the law is mean-free."""
+    """-x . force of each sample [sample], float64, in kT; `x` centred for a mean-free law."""
     if x.shape != force.shape:
         raise InputError(
             f"Positions {tuple(x.shape)} and forces {tuple(force.shape)} differ in shape: take the "

@@ -11,7 +11,8 @@ import torch
 
 from workbench.errors import InputError
 from workbench.metrics.distances import energy_w2, pair_distance_tvd
-from workbench.metrics.floors import noise_floor
+from workbench.metrics.floors import multinomial_floor, noise_floor
+from workbench.metrics.torus import jensen_shannon
 
 
 def test_splits_are_disjoint_and_of_the_asked_size(generator: torch.Generator) -> None:
@@ -45,6 +46,17 @@ def test_chains_stay_whole(generator: torch.Generator) -> None:
     assert (floor.value, floor.n, floor.n_rest) == (35.0, 35, 160)
     uneven = torch.tensor([0] * 8 + [1] * 2)
     noise_floor(lambda a, b: float(len(a) * len(b) > 0), torch.arange(10), 9, generator, 4, uneven)
+
+
+def test_multinomial_floor_is_the_expected_divergence(generator: torch.Generator) -> None:
+    n, m, bins = 4000, 1000, 50
+    floor = multinomial_floor(jensen_shannon, torch.full((5, 10), 3.0), n, m, generator)
+    # Second order: JSD of two empirical laws over B equal bins is (B - 1)/8 (1/n + 1/m) in the
+    # mean.
+    assert floor.value == pytest.approx((bins - 1) / 8 * (1 / n + 1 / m), rel=0.1)
+    assert (floor.n, floor.n_rest) == (n, m)
+    with pytest.raises(InputError, match="not empty"):
+        multinomial_floor(jensen_shannon, torch.zeros(3), n, m, generator)
 
 
 def test_too_little_is_refused(generator: torch.Generator) -> None:
