@@ -161,6 +161,10 @@ class CountedEnergy:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.wrapped, name)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> CountedEnergy:
+        """Itself: averaged copies of a network that holds an energy must share its counter."""
+        return self
+
     def energy(self, x: Tensor) -> Tensor:
         self.n_energy += len(x)
         return self.wrapped.energy(x)

@@ -1,0 +1,1 @@
+"""Diffusion samplers of a density given by its energy."""

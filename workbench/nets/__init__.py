@@ -1,0 +1,1 @@
+"""Networks as plain modules: no knowledge of samplers or energies."""

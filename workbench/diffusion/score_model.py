@@ -1,0 +1,118 @@
+"""The learned score of a noised density, for vectors and for particle systems.
+
+    s(x, t) = -x / (h + l^2)  +  net(x / sqrt(h + l^2), t) / sqrt(h + d^2)  +  a(t) clip(F(x))
+
+with h(t) the noise variance, l the length scale of the target and d its fine scale. The first term is
+the score of a Gaussian of that scale; the net starts at zero. The last term, on by default, is the
+target's own force F = -grad u, its norm softly held below `FORCE_REACH` / sqrt(h + d^2) per particle, with a
+learned gate that starts at d^2 / (h + d^2): as h -> 0 the score *is* the force, which a net alone would have
+to relearn where it is sharpest (the Langevin parametrisation of path-integral samplers, Zhang and Chen,
+2022, arXiv 2111.15141, brought to iDEM). It costs one energy evaluation per network evaluation, counted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from workbench.diffusion.schedule import GeometricSchedule
+from workbench.nets.egnn import EGNN
+from workbench.nets.embedding import sinusoidal
+from workbench.nets.mlp import TimeMLP
+from workbench.problem import Energy, centred
+
+FORCE_REACH = 5.0
+N_TIME = 32
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Size and scales of a score network.
+
+    width, layers  hidden units per layer and number of layers
+    length         standard deviation per coordinate of the target, in its length unit
+    fine_length    length below which the target is smooth: the scale of its stiffest mode
+    use_force      add the target's own force as a channel (see the module's equation)
+    """
+
+    width: int = 64
+    layers: int = 3
+    length: float = 1.0
+    fine_length: float = 0.05
+    use_force: bool = True
+
+
+class _Force(torch.autograd.Function):
+    """An energy's force as an operation with a derivative: the product of the Hessian with a vector, by
+    central differences of the force (the compiled kernels have no graph)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, energy: Energy, step: float) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.energy, ctx.step = energy, step
+        return energy.energy_and_force(x)[1]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (x,) = ctx.saved_tensors
+        vector = gradients[0]
+        size = vector.flatten(1).norm(dim=1).clamp_min(1e-300)
+        size = size.view(-1, *[1] * (x.dim() - 1))
+        shift = ctx.step * vector / size
+        ahead = ctx.energy.energy_and_force(x + shift)[1]
+        behind = ctx.energy.energy_and_force(x - shift)[1]
+        return size * (ahead - behind) / (2.0 * ctx.step), None, None
+
+
+class ScoreModel(nn.Module):
+    """Score [batch, *event] in 1/length at positions [batch, *event] and times [batch] in [0, 1].
+
+    Particle systems (event [particle, space]) get an `EGNN`, vectors a `TimeMLP`."""
+
+    def __init__(
+        self,
+        energy: Energy,
+        schedule: GeometricSchedule,
+        config: NetworkConfig,
+        labels: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.energy = energy
+        self.schedule = schedule
+        self.config = config
+        self.particles = len(energy.event_shape) == 2
+        self.net: nn.Module
+        if self.particles:
+            self.net = EGNN(energy.event_shape[0], config.width, config.layers, 1.0, labels)
+        else:
+            dim = energy.event_shape[0]
+            self.net = TimeMLP(dim, config.width, config.layers, dim)
+        self.gate = nn.Sequential(nn.Linear(N_TIME, 32), nn.SiLU(), nn.Linear(32, 1))
+        nn.init.zeros_(self.gate[2].weight)  # type: ignore[arg-type]
+        nn.init.zeros_(self.gate[2].bias)  # type: ignore[arg-type]
+
+    def forward(
+        self, x: Float[Tensor, "batch *event"], t: Float[Tensor, "batch"]
+    ) -> Float[Tensor, "batch *event"]:
+        if self.energy.mean_free:
+            x = centred(x)
+        ones = [1] * (x.dim() - 1)
+        variance = self.schedule.variance(t)
+        total = (variance + self.config.length**2).view(-1, *ones)
+        fine = (variance + self.config.fine_length**2).view(-1, *ones)
+        score = self.net(x * total.rsqrt(), t) * fine.rsqrt() - x / total
+        if not self.config.use_force:
+            return score
+        gate = self.gate(sinusoidal(t, N_TIME, 16.0)).view(-1, *ones)
+        gate = gate + self.config.fine_length**2 / fine
+        return score + gate * self._bounded_force(x, fine).to(x.dtype)
+
+    def _bounded_force(self, x: Tensor, fine: Tensor) -> Tensor:
+        """In float64: the force of clashing particles overflows in float32."""
+        force: Tensor = _Force.apply(x.double(), self.energy, 1e-5 * self.config.length)
+        bound = (FORCE_REACH**2 * self.energy.event_shape[-1] / fine).double()
+        return force * (1.0 + force.square().sum(-1, keepdim=True) / bound).rsqrt()
