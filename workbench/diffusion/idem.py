@@ -18,67 +18,18 @@ No Markov-chain sample ever enters the buffer: it holds prior draws first, then 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from workbench.diffusion.generation import prior_samples, reverse_sde
+from workbench.diffusion.options import IdemConfig as Config
 from workbench.diffusion.schedule import GeometricSchedule
-from workbench.diffusion.score_model import NetworkConfig, ScoreModel
-from workbench.diffusion.score_target import Control, draw_noise, estimate_score
+from workbench.diffusion.score_model import ScoreModel
+from workbench.diffusion.score_target import draw_noise, estimate_score
 from workbench.problem import Energy, normal_like_space
 from workbench.training.optimise import Ema, apply_gradients
-
-
-@dataclass(frozen=True)
-class Config:
-    """sigma_min, sigma_max   noise levels of the schedule, length unit of the energy
-    draws                  K, energy evaluations per target
-    control                "none" (iDEM's estimator) or "variance" (control variate)
-    proposal_length        None: draws around the noised point, as in iDEM; a length: draws from the
-                           posterior of a Gaussian target of that scale (see `score_target`)
-    clip                   largest norm of the target, per particle; None = no clipping
-    steps                  gradient steps in all
-    steps_per_round        gradient steps between two refills of the buffer
-    samples_per_round      new samples per refill
-    buffer_size            samples kept, first in, first out
-    batch                  samples per gradient step
-    sde_steps              steps of the reverse SDE
-    diffusion_scale        noise factor of generation; 1 = the model's law
-    learning_rate, gradient_norm, ema_decay   of the optimiser
-    """
-
-    sigma_min: float = 0.01
-    sigma_max: float = 2.0
-    draws: int = 128
-    control: Control = "variance"
-    proposal_length: float | None = None
-    clip: float | None = None
-    steps: int = 10_000
-    steps_per_round: int = 100
-    samples_per_round: int = 256
-    buffer_size: int = 10_000
-    batch: int = 256
-    sde_steps: int = 100
-    diffusion_scale: float = 1.0
-    learning_rate: float = 1e-3
-    gradient_norm: float = 1.0
-    ema_decay: float = 0.999
-    network: NetworkConfig = field(default_factory=NetworkConfig)
-
-    @property
-    def schedule(self) -> GeometricSchedule:
-        return GeometricSchedule(self.sigma_min, self.sigma_max)
-
-    def biases(self) -> list[str]:
-        """What keeps the samples from following the learned law, in words, for the report."""
-        named = []
-        if self.clip is not None:
-            named.append(f"targets are clipped at norm {self.clip:g} per particle")
-        if self.diffusion_scale != 1.0:
-            named.append(f"samples are cooled by diffusion scale {self.diffusion_scale:g}")
-        return named
 
 
 @dataclass
@@ -94,14 +45,19 @@ class State:
     steps_done: int
 
 
+def schedule(config: Config) -> GeometricSchedule:
+    """The noise schedule that `config` names."""
+    return GeometricSchedule(config.sigma_min, config.sigma_max)
+
+
 def init(config: Config, energy: Energy, generator: torch.Generator) -> State:
     """An untrained model, whose weights follow from the generator, and a buffer of prior draws."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
-        model = ScoreModel(energy, config.schedule, config.network)
+        model = ScoreModel(energy, schedule(config), config.network)
     buffer = torch.zeros((config.buffer_size, *energy.event_shape))
     n = min(config.buffer_size, 4 * config.samples_per_round)
-    buffer[:n] = prior_samples(energy, config.schedule, config.network.length, n, generator)
+    buffer[:n] = prior_samples(energy, schedule(config), config.network.length, n, generator)
     optimiser = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
     return State(model, Ema(model, config.ema_decay), optimiser, buffer, n, n % len(buffer), 0)
 
@@ -116,23 +72,20 @@ def step(
         info |= _refill(config, energy, state, generator)
     rows = torch.randint(state.filled, (config.batch,), generator=generator)
     t = torch.rand((config.batch,), generator=generator).clamp_min(1e-3)
-    variance = config.schedule.variance(t)
+    variance = schedule(config).variance(t)
     spread = variance.sqrt().view(-1, *[1] * len(energy.event_shape))
     noise = normal_like_space(energy, config.batch, generator)
     x = state.buffer[rows] + spread * noise
     draws = draw_noise(energy, config.batch, config.draws, generator, x.dtype)
-    target = estimate_score(
-        energy, x, variance, draws, config.control, config.proposal_length
-    )
+    target = estimate_score(energy, x, variance, draws, config.control, config.proposal_length)
     goal = clip_norm(target.score, config.clip)
+    goal = clip_norm(goal * spread, config.noise_clip) / spread
     weight = (variance + config.network.fine_length**2) / energy.degrees_of_freedom
     residual = (state.model(x, t) - goal).flatten(1).square().sum(1)
     _set_learning_rate(config, state)
-    info |= dict(
-        apply_gradients(
-            (weight * residual).mean(), state.model, state.optimiser, config.gradient_norm
-        )
-    )
+    loss = (weight * residual).mean()
+    gradients = apply_gradients(loss, state.model, state.optimiser, config.gradient_norm)
+    info |= {"loss": gradients["loss"], "gradient_norm": gradients["gradient_norm"]}
     state.average.update(state.model)
     state.steps_done += 1
     info["effective_draws"] = float(target.effective.median())
@@ -160,12 +113,12 @@ def generate(
     parts = []
     for start in range(0, n, chunk):
         size = min(chunk, n - start)
-        x = prior_samples(energy, config.schedule, config.network.length, size, generator)
+        x = prior_samples(energy, schedule(config), config.network.length, size, generator)
         parts.append(
             reverse_sde(
                 model,
                 energy,
-                config.schedule,
+                schedule(config),
                 x,
                 config.sde_steps,
                 generator,

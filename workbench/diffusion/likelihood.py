@@ -20,37 +20,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from workbench.diffusion.generation import Score, prior_samples
+from workbench.diffusion.options import Divergence, FlowConfig
 from workbench.diffusion.schedule import GeometricSchedule
 from workbench.problem import Energy, project
 from workbench.samples import WeightedSamples
 
-Divergence = Literal["exact", "hutchinson"]
 EXACT_UP_TO = 16
 
 
-@dataclass(frozen=True)
-class FlowConfig:
-    """n_steps      Runge-Kutta steps
-    divergence   "exact", "hutchinson", or None: exact up to 16 dimensions
-    probes       random-sign vectors per sample where the divergence is Hutchinson's
-    """
-
-    n_steps: int = 100
-    divergence: Divergence | None = None
-    probes: int = 4
-
-    def kind(self, energy: Energy) -> Divergence:
-        if self.divergence is not None:
-            return self.divergence
-        return "exact" if math.prod(energy.event_shape) <= EXACT_UP_TO else "hutchinson"
+def divergence_kind(config: FlowConfig, energy: Energy) -> Divergence:
+    """Which divergence `config` means for this energy."""
+    if config.divergence is not None:
+        return config.divergence
+    return "exact" if math.prod(energy.event_shape) <= EXACT_UP_TO else "hutchinson"
 
 
 def flow_samples(
@@ -112,7 +100,7 @@ def _probes(
 ) -> Float[Tensor, "probe n *event"]:
     """Vectors v with sum_v v (J v) = trace of J: the basis, or scaled random signs."""
     dim = math.prod(energy.event_shape)
-    if config.kind(energy) == "exact":
+    if divergence_kind(config, energy) == "exact":
         basis = torch.eye(dim, dtype=torch.float64).view(dim, 1, *energy.event_shape)
         return basis.expand(dim, n, *energy.event_shape)
     signs = torch.randint(0, 2, (config.probes, n, *energy.event_shape), generator=generator)

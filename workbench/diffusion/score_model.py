@@ -12,13 +12,13 @@ to relearn where it is sharpest (the Langevin parametrisation of path-integral s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from workbench.diffusion.options import NetworkConfig
 from workbench.diffusion.schedule import GeometricSchedule
 from workbench.nets.egnn import EGNN
 from workbench.nets.embedding import sinusoidal
@@ -27,23 +27,6 @@ from workbench.problem import Energy, centred
 
 FORCE_REACH = 5.0
 N_TIME = 32
-
-
-@dataclass(frozen=True)
-class NetworkConfig:
-    """Size and scales of a score network.
-
-    width, layers  hidden units per layer and number of layers
-    length         standard deviation per coordinate of the target, in its length unit
-    fine_length    length below which the target is smooth: the scale of its stiffest mode
-    use_force      add the target's own force as a channel (see the module's equation)
-    """
-
-    width: int = 64
-    layers: int = 3
-    length: float = 1.0
-    fine_length: float = 0.05
-    use_force: bool = True
 
 
 class _Force(torch.autograd.Function):

@@ -30,15 +30,14 @@ the weight: near 1 at large h, where the target is dominated by one draw.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from workbench.diffusion.options import Control
 from workbench.problem import Energy, centred
 
-Control = Literal["none", "variance"]
 # Squares of larger forces overflow in single precision; such draws are clashes.
 LARGEST_FORCE = 1e15
 

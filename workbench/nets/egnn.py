@@ -31,9 +31,7 @@ class _Layer(nn.Module):
         self.time_to_edge = nn.Linear(N_TIME, width)
         self.message = nn.Linear(width, width)
         self.heads = nn.Linear(width, 2)
-        self.update = nn.Sequential(
-            nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, width)
-        )
+        self.update = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(
         self, h: Tensor, edges: Tensor, time: Tensor, both: Tensor, onto: Tensor

@@ -1,0 +1,90 @@
+"""Options of the diffusion samplers, free of heavy imports so that a command line lists them fast."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Control = Literal["none", "variance"]
+Divergence = Literal["exact", "hutchinson"]
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Size and scales of a score network.
+
+    width, layers  hidden units per layer and number of layers
+    length         standard deviation per coordinate of the target, in its length unit
+    fine_length    length below which the target is smooth: the scale of its stiffest mode
+    use_force      add the target's own force as a channel (see the module's equation)
+    """
+
+    width: int = 64
+    layers: int = 3
+    length: float = 1.0
+    fine_length: float = 0.05
+    use_force: bool = True
+
+
+@dataclass(frozen=True)
+class IdemConfig:
+    """sigma_min, sigma_max   noise levels of the schedule, length unit of the energy
+    draws                  K, energy evaluations per target
+    control                "none" (iDEM's estimator) or "variance" (control variate)
+    proposal_length        None: draws around the noised point, as in iDEM; a length: draws from the
+                           posterior of a Gaussian target of that scale (see `score_target`)
+    clip                   largest norm of the target, per particle (the paper's); None = no limit
+    noise_clip             largest norm of sqrt(h) times the target, per particle; None = no limit. A
+                           score is the mean of noise over sqrt(h), so only estimates far out in
+                           their own error are cut
+    steps                  gradient steps in all
+    steps_per_round        gradient steps between two refills of the buffer
+    samples_per_round      new samples per refill
+    buffer_size            samples kept, first in, first out
+    batch                  samples per gradient step
+    sde_steps              steps of the reverse SDE
+    diffusion_scale        noise factor of generation; 1 = the model's law
+    learning_rate, gradient_norm, ema_decay   of the optimiser
+    """
+
+    sigma_min: float = 0.01
+    sigma_max: float = 2.0
+    draws: int = 128
+    control: Control = "variance"
+    proposal_length: float | None = None
+    clip: float | None = None
+    noise_clip: float | None = 6.0
+    steps: int = 10_000
+    steps_per_round: int = 100
+    samples_per_round: int = 256
+    buffer_size: int = 10_000
+    batch: int = 256
+    sde_steps: int = 100
+    diffusion_scale: float = 1.0
+    learning_rate: float = 1e-3
+    gradient_norm: float = 1.0
+    ema_decay: float = 0.999
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+
+    def biases(self) -> list[str]:
+        """What keeps the samples from following the learned law, in words, for the report."""
+        named = []
+        if self.clip is not None:
+            named.append(f"targets are clipped at norm {self.clip:g} per particle")
+        if self.noise_clip is not None:
+            named.append(f"targets are clipped at {self.noise_clip:g} times the noise's own score")
+        if self.diffusion_scale != 1.0:
+            named.append(f"samples are cooled by diffusion scale {self.diffusion_scale:g}")
+        return named
+
+
+@dataclass(frozen=True)
+class FlowConfig:
+    """n_steps      Runge-Kutta steps
+    divergence   "exact", "hutchinson", or None: exact up to 16 dimensions
+    probes       random-sign vectors per sample where the divergence is Hutchinson's
+    """
+
+    n_steps: int = 100
+    divergence: Divergence | None = None
+    probes: int = 4
