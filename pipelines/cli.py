@@ -247,9 +247,7 @@ def _demo(argv: Sequence[str]) -> None:
         for chosen in module.DEMO:
             invocation = flags.parse(module, pipeline, ["--preset", "smoke", *chosen])
             out = options.default_out(pipeline, invocation.options, arguments.out)
-            print(
-                f"demo: workbench {pipeline} run --preset smoke {' '.join(flags)}", file=sys.stderr
-            )
+            print(f"demo: {pipeline} {' '.join(chosen)} -> {out}", file=sys.stderr)
             runs.append(_execute(module, invocation.options, out, arguments.json))
             if not arguments.json:
                 print_run(runs[-1])
@@ -277,7 +275,7 @@ class _Parser(argparse.ArgumentParser):
                 raise InputError(
                     f"unknown option {name}{nearest(name, flags)}: see {self.prog} --help"
                 )
-        return self.parse_args(argv)
+        return self.parse_intermixed_args(argv)
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}: see {self.prog} --help")
