@@ -173,5 +173,5 @@ class GaussianMixture:
         grid = torch.cartesian_prod(axis, axis)
         weight = torch.exp(-0.5 * grid.square().sum(1))
         points = self.means[:, None] + self.standard_deviations[:, None, None] * grid
-        energy = self._by_torch(points.reshape(-1, 2), 0.0)[0].reshape(len(self.means), -1)
+        energy = self._by_kernel(points.reshape(-1, 2), 0.0)[0].reshape(len(self.means), -1)
         return Estimate(float(self.weights @ (energy @ weight) / weight.sum()))
