@@ -27,6 +27,7 @@ from domains.molecules._force_field_kernels import WIDTH
 from domains.molecules.force_field_parameters import Tables, tables
 from domains.molecules.force_field_torch import TorchForceField
 from domains.molecules.openmm_fallback import OpenMMFallback
+from domains.molecules.openmm_platform import one_thread_context
 from domains.molecules.openmm_split import check_positions, refuse_unsuitable, split_system
 from workbench.errors import InputError
 from workbench.problem import KnownAnswers, centred
@@ -80,7 +81,7 @@ class OpenMMEnergy:
         self.system_xml = openmm.XmlSerializer.serialize(system)
         self.system_sha256 = hashlib.sha256(self.system_xml.encode()).hexdigest()
         self.known = KnownAnswers()
-        split = split_system(system, self.positions_nm)
+        split = split_system(system, self.positions_nm, topology)
         self.parameters = split.parameters
         self._torch = TorchForceField(split.parameters)
         self._fallback = OpenMMFallback(split.fallback, n_workers) if split.fallback else None
@@ -264,8 +265,7 @@ class OpenMMEnergy:
             )
         system = openmm.XmlSerializer.deserialize(self.system_xml)
         integrator = openmm.VerletIntegrator(0.001)
-        platform = openmm.Platform.getPlatformByName("Reference")
-        context = openmm.Context(system, integrator, platform)
+        context = one_thread_context(system, integrator)
         context.setPositions(self.positions_nm)
         openmm.LocalEnergyMinimizer.minimize(context)
         positions = context.getState(getPositions=True).getPositions(asNumpy=True)

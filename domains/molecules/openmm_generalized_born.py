@@ -13,7 +13,8 @@ import re
 
 import numpy as np
 import openmm
-from openmm import unit
+from openmm import app, unit
+from openmm.app.internal.customgbforces import GBSAOBC1Force
 
 from domains.molecules.force_field_parameters import BornModel, ForceFieldParameters
 
@@ -147,3 +148,25 @@ def read_custom_born(force: openmm.CustomGBForce, n_atoms: int) -> ForceFieldPar
 def _value(force: openmm.CustomGBForce, index: int) -> tuple[tuple[str, str], int]:
     name, expression, kind = force.getComputedValueParameters(index)
     return (name, expression.replace(" ", "")), kind
+
+
+def describe_born(born: BornModel, topology: app.Topology | None) -> str:
+    """Model, form, radii, dielectrics and surface term in one line: they make different
+    densities."""
+    name = "OBC1" if born.constants == OBC1 else "OBC2"
+    form = "GBSAOBCForce" if born.complete else "CustomGBForce expressions"
+    radii = born.atoms[:, 3]
+    surface = f"surface term {born.surface:.5f} kJ/mol/nm^2" if born.surface else "no surface term"
+    return (
+        f"{name} in the form of {form}, radii {radii.min():.3f}-{radii.max():.3f} nm"
+        f"{_radii_set(radii, topology)}, dielectrics {born.solute_dielectric:g} (solute) and "
+        f"{born.solvent_dielectric:g} (solvent), {surface}"
+    )
+
+
+def _radii_set(radii: np.ndarray, topology: app.Topology | None) -> str:
+    """Whether the radii are mbondi2, the set that OpenMM assigns for OBC."""
+    if topology is None:
+        return ""
+    standard = np.array(GBSAOBC1Force.getStandardParameters(topology))[:, 0]
+    return " (mbondi2)" if np.allclose(radii, standard, atol=1e-5) else " (not mbondi2)"

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 import openmm
 import torch
+from openmm import app
 
 from domains.molecules.force_field_parameters import ForceFieldParameters, merge
 from domains.molecules.force_field_torch import TorchForceField
 from domains.molecules.openmm_extraction import READERS
-from domains.molecules.openmm_generalized_born import OBC1
+from domains.molecules.openmm_generalized_born import describe_born
 from domains.molecules.openmm_worker import ReferenceContext
 from workbench.errors import InputError
 
@@ -108,8 +109,13 @@ def _agrees(
     return bool(np.all(np.abs(ours - theirs) <= tolerance))
 
 
-def split_system(system: openmm.System, positions_nm: np.ndarray | None) -> SystemSplit:
-    """Divide `system`; `positions_nm [atom, 3]` is where the checks are made."""
+def split_system(
+    system: openmm.System,
+    positions_nm: np.ndarray | None,
+    topology: app.Topology | None = None,
+) -> SystemSplit:
+    """Divide `system`; `positions_nm [atom, 3]` is where the checks are made, and `topology` serves
+    to name the set of solvation radii."""
     n = system.getNumParticles()
     x = check_positions(n, positions_nm)
     parts, left, lines = [ForceFieldParameters(n)], [], []
@@ -130,14 +136,14 @@ def split_system(system: openmm.System, positions_nm: np.ndarray | None) -> Syst
             lines.append(f"{name}: no own kernel, evaluated by OpenMM in worker processes (exact)")
         else:
             parts.append(parameters)
-            lines.append(f"{name}: own compiled kernel, {_size(parameters)}")
+            lines.append(f"{name}: own compiled kernel, {_size(parameters, topology)}")
     fallback = with_forces(system, left) if left else None
     return SystemSplit(merge(parts), fallback, lines)
 
 
-def _size(p: ForceFieldParameters) -> str:
+def _size(p: ForceFieldParameters, topology: app.Topology | None) -> str:
     if p.born is not None:
-        return _born_line(p)
+        return describe_born(p.born, topology)
     counts = {
         "bonds": len(p.bond_atoms),
         "angles": len(p.angle_atoms),
@@ -146,16 +152,3 @@ def _size(p: ForceFieldParameters) -> str:
         "interacting pairs": len(p.pair_atoms),
     }
     return ", ".join(f"{count} {what}" for what, count in counts.items() if count) or "no terms"
-
-
-def _born_line(p: ForceFieldParameters) -> str:
-    born = p.born
-    assert born is not None
-    name = "OBC1" if born.constants == OBC1 else "OBC2"
-    form = "GBSAOBCForce" if born.complete else "CustomGBForce expressions"
-    radii = born.atoms[:, 3]
-    surface = f"surface term {born.surface:.5f} kJ/mol/nm^2" if born.surface else "no surface term"
-    return (
-        f"{name} in the form of {form}, radii {radii.min():.3f}-{radii.max():.3f} nm, dielectrics "
-        f"{born.solute_dielectric:g} and {born.solvent_dielectric:g}, {surface}"
-    )
