@@ -6,7 +6,7 @@
 Sources of the two named mixtures: 40 components in the plane, Midgley et al., "Flow Annealed
 Importance Sampling Bootstrap" (2022, arXiv 2208.01893); 25 components on a grid, Sendera et al.,
 "Improved off-policy training of diffusion samplers" (2024, arXiv 2402.05098). On a CPU the compiled
-kernel of `_kernels` does the work, ten times faster than the torch formula below at 40 components;
+kernel of `_kernels` does the work, over ten times faster than the torch formula below at 40 components;
 other devices use the torch formula.
 """
 
