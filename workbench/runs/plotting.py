@@ -88,7 +88,7 @@ def histograms(
     axes.set_xlabel(with_unit(xlabel, unit))
     axes.set_ylabel("density")
     axes.set_ylim(bottom=0)
-    axes.legend(frameon=False)
+    legend(axes)
 
 
 def _edges(
@@ -121,6 +121,11 @@ def curve_with_band(
     else:
         low, high = np.asarray(y) - np.asarray(band), np.asarray(y) + np.asarray(band)
     axes.fill_between(x, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
+
+
+def legend(axes: Axes) -> None:
+    """The names of the lines above the plot, where they hide nothing."""
+    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2)
 
 
 def with_unit(label: str, unit: str | None) -> str:

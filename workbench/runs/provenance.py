@@ -36,12 +36,13 @@ def version(distribution: str) -> str | None:
 
 
 def library_versions() -> dict[str, str]:
-    """The installed versions of everything the package requires, optional parts included."""
+    """The installed versions of what the package runs on, optional parts included, tools not."""
     try:
         requirements = importlib.metadata.requires(PACKAGE) or []
     except importlib.metadata.PackageNotFoundError:
         return {}
-    names = sorted({re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in requirements})
+    used = [line for line in requirements if not re.search(r"extra == .dev.", line)]
+    names = sorted({re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in used})
     found = {name: version(name) for name in names if name != PACKAGE}
     return {name: number for name, number in found.items() if number is not None}
 

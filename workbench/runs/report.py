@@ -103,7 +103,7 @@ def rebuild_report(path: Path) -> Path:
         rows=_rows(figures, stored["meanings"], higher),
         sections=[_inlined(path, section) for section in stored["sections"]],
         config=yaml.safe_dump(config, sort_keys=False),
-        provenance=_flat(read_json(path / "provenance.json")),
+        provenance=_provenance(path),
         commands=_commands(path, pipeline),
     )
     write_text(path / "report.html", page)
@@ -226,6 +226,14 @@ def _data_uri(path: Path) -> str:
     except OSError as error:
         raise InputError(f"cannot read picture {path}: {error.strerror}") from error
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _provenance(path: Path) -> dict[str, str]:
+    record = read_json(path / "provenance.json")
+    del record["schema_version"]
+    versions = record.pop("library_versions", {})
+    listed = ", ".join(f"{name} {number}" for name, number in versions.items())
+    return {**_flat(record), "libraries": listed}
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
