@@ -10,6 +10,7 @@ amber14 with OBC1. The order of the atoms is that of Amber's topology files.
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +35,9 @@ Z_MATRIX = (
 )
 
 
-def placed(a: np.ndarray, b: np.ndarray, c: np.ndarray, r: float, angle: float, torsion: float) ->
-np.ndarray:
+def placed(
+    a: np.ndarray, b: np.ndarray, c: np.ndarray, r: float, angle: float, torsion: float
+) -> np.ndarray:
     """The point d with |cd| = r, angle b-c-d and torsion a-b-c-d (radians)."""
     along = (c - b) / np.linalg.norm(c - b)
     normal = np.cross(b - a, along)
@@ -71,6 +73,7 @@ def topology(with_hydrogens: bool) -> app.Topology:
 
 
 def main() -> None:
+    random.seed(0)  # Modeller places hydrogens from Python's global generator.
     at = heavy_atoms()
     bare = topology(with_hydrogens=False)
     start = [openmm.Vec3(*at[f"{a.residue.name} {a.name}"]) for a in bare.atoms()]
