@@ -31,8 +31,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from workbench.errors import InputError
+from workbench.mcmc.leapfrog import Drive, Place, trajectory
 from workbench.mcmc.observation import Observation
-from workbench.problem import Energy, centred, project
+from workbench.problem import Energy, project
 
 # Weight of a new iterate in the averaged log step after t steps: t^-0.75.
 AVERAGING_POWER = -0.75
@@ -133,62 +134,29 @@ def move(
     n_leapfrog = low
     if high > low:
         n_leapfrog = int(torch.randint(low, high + 1, (), generator=generator))
-    x, u, force, change = _trajectory(config, energy, state, n_leapfrog, generator)
-    # An exponential draw E exceeds dH with probability min(1, exp(-dH)); NaN compares as refused.
-    draw = torch.empty_like(change).exponential_(generator=generator)
-    finite = torch.isfinite(change)
-    accept = finite & (draw > change)
-    rows = accept.view(-1, *[1] * (x.ndim - 1))
-    probability = torch.where(finite, torch.exp(-change.clamp(min=0)), 0.0).double()
+    drive = Drive(
+        step=state.log_step.exp().to(state.x)[state.group],
+        beta=state.beta,
+        inverse_mass=torch.tensor(config.inverse_mass, dtype=state.x.dtype, device=state.x.device),
+        noise=torch.empty_like(state.x).normal_(generator=generator),
+        draw=torch.empty_like(state.beta, dtype=torch.float64).exponential_(generator=generator),
+    )
+    place = Place(state.x, state.energy, state.force)
+    outcome = trajectory(energy, place, drive, n_leapfrog)
     moved = replace(
         state,
-        x=torch.where(rows, x, state.x),
-        energy=torch.where(accept, u, state.energy),
-        force=torch.where(rows, force, state.force),
+        x=outcome.place.x,
+        energy=outcome.place.energy,
+        force=outcome.place.force,
         n_steps=state.n_steps + 1,
     )
-    return moved, MoveInfo(_group_mean(state, probability), (~finite).sum())
+    return moved, MoveInfo(_group_mean(state, outcome.probability), outcome.n_nonfinite)
 
 
 def observe(state: ChainState) -> Observation:
     """All chains, each independent of the others."""
     ladder = torch.arange(len(state.x), device=state.x.device)
     return Observation(state.x, state.energy, state.beta.double(), ladder)
-
-
-def _trajectory(
-    config: MoveConfig,
-    energy: Energy,
-    state: ChainState,
-    n_leapfrog: int,
-    generator: torch.Generator,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Proposal x, its energy and force, and the change of H, from fresh velocities."""
-    shape, n_chains = state.x.shape, len(state.x)
-    inverse_mass = _inverse_mass(config, state.x)
-    noise = torch.randn(shape, generator=generator, dtype=state.x.dtype, device=state.x.device)
-    if energy.mean_free and inverse_mass.numel() == 1:
-        noise = centred(noise)
-    velocity = (noise * inverse_mass.sqrt()).view(n_chains, -1)
-    kinetic = noise.view(n_chains, -1).square().sum(1)
-    eps = state.log_step.exp().to(state.x)[state.group].view(-1, *[1] * (len(shape) - 1))
-    kick = (eps * state.beta.view_as(eps) * inverse_mass).expand(shape).reshape(n_chains, -1)
-    drift = eps.view(n_chains, 1)
-    x = state.x.reshape(n_chains, -1).clone()
-    velocity.addcmul_(state.force.reshape(n_chains, -1), kick, value=0.5)
-    for i in range(n_leapfrog):
-        x.addcmul_(velocity, drift)
-        u, force = energy.energy_and_force(x.view(shape))
-        velocity.addcmul_(force.view(n_chains, -1), kick, value=0.5 if i == n_leapfrog - 1 else 1.0)
-    scaled = velocity.view(shape).square() / inverse_mass
-    change = state.beta * (u - state.energy) + 0.5 * (scaled.view(n_chains, -1).sum(1) - kinetic)
-    return project(energy, x.view(shape)), u, force, change
-
-
-def _inverse_mass(config: MoveConfig, x: Tensor) -> Tensor:
-    """Inverse masses that broadcast over [chain, *event]: a scalar, or one per first event axis."""
-    values = torch.tensor(config.inverse_mass, dtype=x.dtype, device=x.device)
-    return values if len(values) == 1 else values.view(-1, *[1] * (x.ndim - 2))
 
 
 def _group_mean(state: ChainState, values: Tensor) -> Tensor:
