@@ -35,9 +35,8 @@ def _existing(path: str | Path, what: str) -> Path:
     path = Path(path)
     if not path.is_file():
         siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise InputError(
-            f"{what} {path} does not exist{nearest(path.name, siblings)}; check the path"
-        )
+        hint = "" if path.exists() else nearest(path.name, siblings)
+        raise InputError(f"{what} {path} is not a file that exists{hint}; check the path")
     return path
 
 
@@ -97,18 +96,27 @@ def _force_field(names: Sequence[str]) -> app.ForceField:
         ) from problem
 
 
-def _no_template(problem: Exception, topology: app.Topology, names: Sequence[str]) -> InputError:
-    """OpenMM names a residue by index and name; say so, with what can be done."""
-    text = _first_line(problem)
-    found = re.search(r"residue (\d+) \((\w+)\)", text)
-    which = f"residue {found[2]} (number {int(found[1])})" if found else "a residue"
-    hydrogens = any(a.element is not None and a.element.symbol == "H" for a in topology.atoms())
+def _not_applicable(problem: Exception, topology: app.Topology, names: Sequence[str]) -> InputError:
+    """Why the force field cannot be applied; OpenMM names a residue without a template by index."""
+    text, field = _first_line(problem), ", ".join(names)
+    found = re.match(r"No template found for residue (\d+) \(\w+\)\.\s*(.*)", text)
+    if not found:
+        return InputError(
+            f"the force field {field} cannot be applied to the structure ({text}); "
+            "check that its files belong together and that it has every residue"
+        )
+    residue = list(topology.residues())[int(found[1])]
+    reason = found[2].split("For more information")[0].split("You may be able")[0].strip(" .")
+    has_hydrogens = any(a.element == app.element.hydrogen for a in topology.atoms())
     remedy = (
         "give a force field that has it, or complete the structure"
-        if hydrogens
-        else "the structure has no hydrogens: use --add-hydrogens, or give another force field"
+        if has_hydrogens
+        else "use --add-hydrogens, or give another force field"
     )
-    return InputError(f"no template for {which} in {', '.join(names)} ({text}); {remedy}")
+    return InputError(
+        f"{field} has no template for residue {residue.name} {residue.id} of chain "
+        f"{residue.chain.id} ({reason}); {remedy}"
+    )
 
 
 def load_pdb(
@@ -135,13 +143,8 @@ def load_pdb(
         system = field.createSystem(
             topology, nonbondedMethod=app.NoCutoff, constraints=None, rigidWater=False
         )
-    except ValueError as problem:
-        raise _no_template(problem, topology, forcefield) from problem
     except Exception as problem:
-        raise InputError(
-            f"the force field {', '.join(forcefield)} cannot be applied to {path} "
-            f"({_first_line(problem)}); check that they belong together"
-        ) from problem
+        raise _not_applicable(problem, topology, forcefield) from problem
     return Molecule(system, topology, positions_nm, lines)
 
 

@@ -305,7 +305,7 @@ def test_bad_input_is_one_sentence(tmp_path: Path, reference_data: Find) -> None
         OpenMMEnergy.from_system(system, 300.0, positions_nm=positions[:5])
     with pytest.raises(InputError, match="no start structure"):
         OpenMMEnergy.from_system(system, 300.0).initial(2, torch.Generator())
-    with pytest.raises(InputError, match="does not exist"):
+    with pytest.raises(InputError, match="is not a file that exists"):
         OpenMMEnergy.from_pdb(tmp_path / "none.pdb")
     garbage = tmp_path / "garbage.pdb"
     garbage.write_text("ATOM  what is this\n")
