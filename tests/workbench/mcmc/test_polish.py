@@ -11,7 +11,10 @@ from tests.workbench.mcmc.targets import Cliff, HarmonicParticles, correlated_ga
 from workbench.errors import InputError
 from workbench.mcmc import hmc, mala, polish
 
-MOVES = [mala.Config(step_size=0.3, n_warmup=150), hmc.Config(step_size=0.3, n_warmup=100)]
+MOVES = [
+    mala.Config(step_size=0.3, n_warmup=120),
+    hmc.Config(step_size=0.3, n_leapfrog=4, n_warmup=100),
+]
 
 
 @pytest.mark.parametrize("move", MOVES)
@@ -19,7 +22,7 @@ def test_wrong_draws_reach_the_target(
     move: hmc.Config | mala.Config, generator: torch.Generator
 ) -> None:
     energy = HarmonicParticles()
-    config = polish.Config(n_steps=400, n_checkpoints=8, move=move)
+    config = polish.Config(n_steps=300, n_checkpoints=8, move=move)
     state = polish.run(config, energy, 5 * energy.initial(1500, generator), generator)
     before, after = state.energies[0], state.energies[-1]
     assert float(before.median()) > 20 * float(after.median())
