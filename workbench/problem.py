@@ -161,6 +161,13 @@ class CountedEnergy:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.wrapped, name)
 
+    def state_dict(self) -> dict[str, int]:
+        """The counts, so that they are part of what a checkpoint keeps."""
+        return {"n_energy": self.n_energy, "n_force": self.n_force}
+
+    def load_state_dict(self, counts: dict[str, int]) -> None:
+        self.n_energy, self.n_force = counts["n_energy"], counts["n_force"]
+
     def __deepcopy__(self, memo: dict[int, Any]) -> CountedEnergy:
         """Itself: averaged copies of a network that holds an energy must share its counter."""
         return self

@@ -9,7 +9,6 @@ the torch path. The density is that of the Cartesian positions; masses do not en
 from __future__ import annotations
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ from torch import Tensor
 
 from domains.molecules import openmm_files
 from domains.molecules._force_field_batch_kernels import evaluate
-from domains.molecules._force_field_kernels import WIDTH
 from domains.molecules.force_field_parameters import Tables, tables
 from domains.molecules.force_field_torch import TorchForceField
 from domains.molecules.openmm_fallback import OpenMMFallback
@@ -212,29 +210,12 @@ class OpenMMEnergy:
             return self._torch.energy(x) / self.kt_kj_per_mol, torch.empty_like(x[:0])
 
     def _compiled(self, x: Tensor, with_force: bool) -> tuple[Tensor, Tensor]:
-        """Kernels over whole blocks, shared between torch's number of threads."""
         x = x.contiguous()
         energy, force = x.new_empty(len(x)), torch.empty_like(x if with_force else x[:0])
         if x.dtype not in self._tables:
             self._tables[x.dtype] = tables(self.parameters, _NUMPY[x.dtype])
-        parts = self._tables[x.dtype]
-        scale = 1 / self.kt_kj_per_mol
-        positions, energies, forces = x.numpy(), energy.numpy(), force.numpy()
-        n_threads = min(torch.get_num_threads(), len(x) // (4 * WIDTH))
-        if n_threads < 2:
-            evaluate(positions, energies, forces, with_force, scale, parts)
-            return energy, force
-        size = WIDTH * -(-len(x) // (WIDTH * n_threads))
-        cuts = [slice(k, k + size) for k in range(0, len(x), size)]
-        with ThreadPoolExecutor(n_threads) as pool:
-            jobs = [
-                pool.submit(
-                    evaluate, positions[c], energies[c], forces[c], with_force, scale, parts
-                )
-                for c in cuts
-            ]
-            for job in jobs:
-                job.result()
+        columns = (x.numpy(), energy.numpy(), force.numpy())
+        evaluate(*columns, with_force, 1 / self.kt_kj_per_mol, self._tables[x.dtype])
         return energy, force
 
     def _add_fallback(

@@ -27,7 +27,12 @@ from workbench.diffusion.generation import prior_samples, reverse_sde
 from workbench.diffusion.options import IdemConfig as Config
 from workbench.diffusion.schedule import GeometricSchedule
 from workbench.diffusion.score_model import ScoreModel
-from workbench.diffusion.score_target import draw_noise, estimate_score
+from workbench.diffusion.score_target import (
+    ScoreTarget,
+    annealed_score,
+    draw_noise,
+    estimate_score,
+)
 from workbench.problem import Energy, normal_like_space
 from workbench.training.optimise import Ema, apply_gradients
 
@@ -76,14 +81,13 @@ def step(
     spread = variance.sqrt().view(-1, *[1] * len(energy.event_shape))
     noise = normal_like_space(energy, config.batch, generator)
     x = state.buffer[rows] + spread * noise
-    draws = draw_noise(energy, config.batch, config.draws, generator, x.dtype)
-    target = estimate_score(energy, x, variance, draws, config.control, config.proposal_length)
+    target = _target(config, energy, x, variance, generator)
     goal = clip_norm(target.score, config.clip)
-    goal = clip_norm(goal * spread, config.noise_clip) / spread
-    weight = (variance + config.network.fine_length**2) / energy.degrees_of_freedom
-    residual = (state.model(x, t) - goal).flatten(1).square().sum(1)
+    scale = (spread**2 + config.network.fine_length**2).sqrt()
+    goal = clip_norm(goal * scale, config.noise_clip) / scale
+    residual = ((state.model(x, t) - goal) * scale).flatten(1).square().sum(1)
     _set_learning_rate(config, state)
-    loss = (weight * residual).mean()
+    loss = residual.mean() / energy.degrees_of_freedom
     gradients = apply_gradients(loss, state.model, state.optimiser, config.gradient_norm)
     info |= {"loss": gradients["loss"], "gradient_norm": gradients["gradient_norm"]}
     state.average.update(state.model)
@@ -91,6 +95,17 @@ def step(
     info["effective_draws"] = float(target.effective.median())
     info["mixing"] = float(target.mixing.mean())
     return state, info
+
+
+def _target(
+    config: Config, energy: Energy, x: Tensor, variance: Tensor, generator: torch.Generator
+) -> ScoreTarget:
+    control, length = config.control, config.proposal_length
+    if config.anneal_sweeps:
+        n = (config.draws, config.anneal_sweeps)
+        return annealed_score(energy, x, variance, *n, generator, control, length)
+    draws = draw_noise(energy, len(x), config.draws, generator, x.dtype)
+    return estimate_score(energy, x, variance, draws, control, length)
 
 
 def clip_norm(score: Tensor, largest: float | None) -> Tensor:

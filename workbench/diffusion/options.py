@@ -33,10 +33,12 @@ class IdemConfig:
     control                "none" (iDEM's estimator) or "variance" (control variate)
     proposal_length        None: draws around the noised point, as in iDEM; a length: draws from the
                            posterior of a Gaussian target of that scale (see `score_target`)
+    anneal_sweeps          0: the draws are weighted as they are, as in iDEM; J: they are annealed into
+                           the posterior in J sweeps (see `annealed_posterior`), J + 1 evaluations each
     clip                   largest norm of the target, per particle (the paper's); None = no limit
-    noise_clip             largest norm of sqrt(h) times the target, per particle; None = no limit. A
-                           score is the mean of noise over sqrt(h), so only estimates far out in
-                           their own error are cut
+    noise_clip             largest norm of the target in units of 1 / sqrt(h + d^2), per particle, d
+                           the fine length; None = no limit. A score is the mean of noise over
+                           sqrt(h), so only estimates far out in their own error are cut
     steps                  gradient steps in all
     steps_per_round        gradient steps between two refills of the buffer
     samples_per_round      new samples per refill
@@ -52,6 +54,7 @@ class IdemConfig:
     draws: int = 128
     control: Control = "variance"
     proposal_length: float | None = None
+    anneal_sweeps: int = 0
     clip: float | None = None
     noise_clip: float | None = 6.0
     steps: int = 10_000
@@ -72,7 +75,7 @@ class IdemConfig:
         if self.clip is not None:
             named.append(f"targets are clipped at norm {self.clip:g} per particle")
         if self.noise_clip is not None:
-            named.append(f"targets are clipped at {self.noise_clip:g} times the noise's own score")
+            named.append(f"targets are clipped at {self.noise_clip:g} / sqrt(h + d^2) per particle")
         if self.diffusion_scale != 1.0:
             named.append(f"samples are cooled by diffusion scale {self.diffusion_scale:g}")
         return named

@@ -1,13 +1,15 @@
 """The learned score of a noised density, for vectors and for particle systems.
 
-    s(x, t) = -x / (h + l^2)  +  net(x / sqrt(h + l^2), t) / sqrt(h + d^2)  +  a(t) clip(F(x))
+    s(x, t) = -x / (h + l^2)  +  [ net(x / sqrt(h + l^2), t, v) + a(t) v ] / sqrt(h + d^2)
+    v = bound( sqrt(h + d^2) F(x) )
 
 with h(t) the noise variance, l the length scale of the target and d its fine scale. The first term is
-the score of a Gaussian of that scale; the net starts at zero. The last term, on by default, is the
-target's own force F = -grad u, its norm softly held below `FORCE_REACH` / sqrt(h + d^2) per particle, with a
-learned gate that starts at d^2 / (h + d^2): as h -> 0 the score *is* the force, which a net alone would have
-to relearn where it is sharpest (the Langevin parametrisation of path-integral samplers, Zhang and Chen,
-2022, arXiv 2111.15141, brought to iDEM). It costs one energy evaluation per network evaluation, counted.
+the score of a Gaussian of that scale; the net starts at zero. v, on by default, is the target's own
+force F = -grad u in units of the noise, its norm softly held below `FORCE_REACH` per coordinate; the
+gate a(t) starts at d^2 / (h + d^2): as h -> 0 the score *is* the force, which a net alone would have
+to relearn where it is sharpest (the Langevin parametrisation of path-integral samplers, Zhang and
+Chen, 2022, arXiv 2111.15141, brought to iDEM). The network of a particle system sees v too. It costs
+one energy evaluation per network evaluation, counted.
 """
 
 from __future__ import annotations
@@ -70,7 +72,7 @@ class ScoreModel(nn.Module):
         self.particles = len(energy.event_shape) == 2
         self.net: nn.Module
         if self.particles:
-            self.net = EGNN(energy.event_shape[0], config.width, config.layers, 1.0, labels)
+            self.net = EGNN(energy.event_shape[0], config.width, config.layers, labels)
         else:
             dim = energy.event_shape[0]
             self.net = TimeMLP(dim, config.width, config.layers, dim)
@@ -87,15 +89,19 @@ class ScoreModel(nn.Module):
         variance = self.schedule.variance(t)
         total = (variance + self.config.length**2).view(-1, *ones)
         fine = (variance + self.config.fine_length**2).view(-1, *ones)
-        score = self.net(x * total.rsqrt(), t) * fine.rsqrt() - x / total
-        if not self.config.use_force:
-            return score
+        force = torch.zeros_like(x)
+        if self.config.use_force:
+            force = self._bounded_force(x, fine).to(x.dtype)
+        inner = x * total.rsqrt()
+        net = self.net(inner, t, force) if self.particles else self.net(inner, t)
         gate = self.gate(sinusoidal(t, N_TIME, 16.0)).view(-1, *ones)
         gate = gate + self.config.fine_length**2 / fine
-        return score + gate * self._bounded_force(x, fine).to(x.dtype)
+        return (net + gate * force) * fine.rsqrt() - x / total
 
     def _bounded_force(self, x: Tensor, fine: Tensor) -> Tensor:
-        """In float64: the force of clashing particles overflows in float32."""
+        """The force times sqrt(h + d^2), its norm per particle softly held below a bound. Computed in
+        float64: the force of clashing particles overflows in float32."""
         force: Tensor = _Force.apply(x.double(), self.energy, 1e-5 * self.config.length)
-        bound = (FORCE_REACH**2 * self.energy.event_shape[-1] / fine).double()
+        force = force * fine.double().sqrt()
+        bound = FORCE_REACH**2 * self.energy.event_shape[-1]
         return force * (1.0 + force.square().sum(-1, keepdim=True) / bound).rsqrt()

@@ -35,6 +35,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from workbench.diffusion._moment_kernels import weighted_moments
+from workbench.diffusion.annealed_posterior import annealed_draws
 from workbench.diffusion.options import Control
 from workbench.problem import Energy, centred
 
@@ -74,16 +76,32 @@ def estimate_score(
     if proposal_length is not None:
         u = u - (0.5 * pull) * z.flatten(1).square().sum(1)
     weights = _weights(u.view(batch, draws))
-    force = _zero_where_weightless(weights, force.view(batch, draws, -1))
-    mean_force = torch.bmm(weights[:, None], force)[:, 0]
-    effective = 1.0 / (weights * weights).sum(1)
-    if control == "none":
-        return ScoreTarget(mean_force.view_as(x), effective, torch.zeros_like(effective))
     # D_i = -pull shrink x + rate eps_i is (z_i - x) / h without the cancellation.
     rate = (shrink / column).sqrt().flatten() * torch.ones_like(variance)
     start = (-pull * shrink * x).flatten(1)
-    score, mixing = _mix(weights, force, noise.reshape(batch, draws, -1), mean_force, start, rate)
-    return ScoreTarget(score.view_as(x), effective, mixing)
+    draws_force = force.view(batch, draws, -1)
+    return _combine(weights, draws_force, noise.reshape(batch, draws, -1), start, rate, control, x)
+
+
+def annealed_score(
+    energy: Energy,
+    x: Float[Tensor, "batch *event"],
+    variance: Float[Tensor, "batch"],
+    n_draws: int,
+    n_sweeps: int,
+    generator: torch.Generator,
+    control: Control = "variance",
+    proposal_length: float | None = None,
+) -> ScoreTarget:
+    """The same score from draws that `annealed_posterior` carries into the posterior."""
+    z, log_weights, force = annealed_draws(
+        energy, x, variance, n_draws, n_sweeps, proposal_length, generator
+    )
+    weights = torch.softmax(log_weights, dim=1)
+    rate = variance.rsqrt()
+    noise = (z - x[:, None]).flatten(2) * rate[:, None, None]
+    start = torch.zeros_like(x).flatten(1)
+    return _combine(weights, force.flatten(2), noise, start, rate, control, x)
 
 
 def draw_noise(
@@ -107,31 +125,48 @@ def _weights(u: Float[Tensor, "batch draw"]) -> Float[Tensor, "batch draw"]:
     return torch.softmax(log_weights, dim=1)
 
 
-def _zero_where_weightless(weights: Tensor, force: Tensor) -> Tensor:
-    """A force can overflow where its weight is exactly zero; zero times infinity must be zero."""
-    if float(force.abs().amax()) < LARGEST_FORCE:
-        return force
-    force = torch.where((weights > 0)[..., None], force, 0.0)
-    return force.nan_to_num(0.0).clamp(-LARGEST_FORCE, LARGEST_FORCE)
-
-
-def _mix(
-    weights: Tensor, force: Tensor, noise: Tensor, mean_force: Tensor, start: Tensor, rate: Tensor
-) -> tuple[Tensor, Float[Tensor, "batch"]]:
-    """The mixed estimate and c* per configuration, for D_i = start + rate eps_i.
+def _combine(
+    weights: Float[Tensor, "batch draw"],
+    force: Float[Tensor, "batch draw dim"],
+    noise: Float[Tensor, "batch draw dim"],
+    start: Float[Tensor, "batch dim"],
+    rate: Float[Tensor, "batch"],
+    control: Control,
+    x: Tensor,
+) -> ScoreTarget:
+    """The estimate from weighted draws with D_i = start + rate eps_i.
 
     The ratio is pulled to c = 1 by a thousandth of the raw second moments: where one draw holds all
     the weight the variances vanish and say nothing, and the denoising side has the size of the noise
-    while the force of a clash has none. What is computed is 1 - c, which then is small against rounding.
+    while the force of a clash has none. What is computed is 1 - c, small against rounding then.
     """
-    mean_noise = torch.bmm(weights[:, None], noise)[:, 0]
-    tt = (weights * (force * force).sum(-1)).sum(1)
-    td = (weights * (force * noise).sum(-1)).sum(1) * rate
-    dd = (weights * (noise * noise).sum(-1)).sum(1) * rate**2
+    effective = 1.0 / (weights * weights).sum(1)
+    mean_force, mean_noise, second = _moments(weights, force, noise)
+    if control == "none":
+        return ScoreTarget(mean_force.view_as(x), effective, torch.zeros_like(effective))
+    tt, td, dd = second.unbind(1)
+    td, dd = td * rate, dd * rate**2
     pull = 1e-3 * (tt + dd)
     tt = tt - (mean_force * mean_force).sum(-1)
     td = td - (mean_force * mean_noise).sum(-1) * rate
     dd = dd - (mean_noise * mean_noise).sum(-1) * rate**2
     rest = ((dd - td) / (tt - 2.0 * td + dd + pull)).clamp(0.0, 1.0)
     mean_denoise = start + rate[:, None] * mean_noise
-    return torch.lerp(mean_denoise, mean_force, rest[:, None]), 1.0 - rest
+    score = torch.lerp(mean_denoise, mean_force, rest[:, None])
+    return ScoreTarget(score.view_as(x), effective, 1.0 - rest)
+
+
+def _moments(weights: Tensor, force: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Weighted means of force and noise [batch, dim], and of their products [batch, 3]."""
+    if force.abs().amax() > LARGEST_FORCE or not bool(torch.isfinite(force.sum())):
+        force = force.nan_to_num(0.0).clamp(-LARGEST_FORCE, LARGEST_FORCE)
+    if force.device.type != "cpu":
+        products = [force * force, force * noise, noise * noise]
+        second = torch.stack([(weights * p.sum(-1)).sum(1) for p in products], dim=1)
+        mean_force = torch.bmm(weights[:, None], force)[:, 0]
+        return mean_force, torch.bmm(weights[:, None], noise)[:, 0], second
+    mean_force, mean_noise = (force.new_empty(len(force), force.shape[2]) for _ in range(2))
+    second = force.new_empty(len(force), 3)
+    columns = (weights, force, noise.contiguous(), mean_force, mean_noise, second)
+    weighted_moments(*(c.contiguous().numpy() for c in columns))
+    return mean_force, mean_noise, second
