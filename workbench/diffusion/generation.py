@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from workbench.diffusion.schedule import GeometricSchedule
-from workbench.problem import Energy, normal_like_space
+from workbench.problem import Energy, normal_like_space, project
 
 Score = Callable[[Tensor, Tensor], Tensor]
 
@@ -52,5 +52,6 @@ def reverse_sde(
         drop = float(variances[k] - variances[k + 1])
         t = x.new_full((len(x),), float(times[k]))
         noise = normal_like_space(energy, len(x), generator, x.dtype)
-        x = x + drop * score(x, t) + diffusion_scale * drop**0.5 * noise
+        # A score that bounds each particle's force by itself may move the centre.
+        x = project(energy, x + drop * score(x, t)) + diffusion_scale * drop**0.5 * noise
     return x
