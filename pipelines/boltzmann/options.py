@@ -40,7 +40,7 @@ class ChainOptions:
 class SmcOptions:
     """Annealed sequential Monte Carlo."""
 
-    batches: int = 8
+    batches: int = 16
     """Independent populations; their spread is the error."""
     particles: int = 512
     """Particles of each population."""

@@ -159,9 +159,11 @@ def _chains(name: Preset, row: str) -> ChainOptions:
         ladders = 16 if row in ("molecule", "lj-large") else 32
         return ChainOptions(chains=ladders, kept=40, warmup=100, leapfrog=5, rungs=6, hottest=3.0)
     sizes = {
-        "dw4": ChainOptions(chains=128, kept=500, leapfrog=8, hottest=8.0),
-        "lj-small": ChainOptions(chains=64, kept=800, thin=5, rungs=3, hottest=2.0),
-        "lj-large": ChainOptions(chains=32, kept=600, thin=5, warmup=1500, rungs=6, hottest=2.0),
+        "dw4": ChainOptions(chains=64, kept=800, leapfrog=8, hottest=4.0),
+        "lj-small": ChainOptions(chains=32, kept=1000, thin=4, rungs=3, hottest=1.43),
+        "lj-large": ChainOptions(
+            chains=16, kept=1500, thin=4, warmup=300, leapfrog=15, rungs=6, hottest=1.43
+        ),
         "molecule": ChainOptions(
             chains=32, kept=4000, thin=5, warmup=1000, leapfrog=12, rungs=8, hottest=3.0
         ),
@@ -173,7 +175,7 @@ def _chains(name: Preset, row: str) -> ChainOptions:
 def _smc(name: Preset, row: str) -> SmcOptions:
     length, _ = _LENGTHS[row]
     if name == "smoke":
-        return SmcOptions(batches=4, particles=128, moves=2, sigma=1.2 * length)
+        return SmcOptions(particles=64, moves=2, sigma=1.2 * length)
     return SmcOptions(sigma=1.2 * length)
 
 

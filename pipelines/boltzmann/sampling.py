@@ -22,6 +22,8 @@ from workbench.samples import WeightedSamples
 from workbench.training.fit import Fitted, fit
 
 CHUNK = 500
+# First step sizes, by length unit; adaptation in warm-up does the rest.
+FIRST_STEP = {"1": 0.05, "nm": 0.002}
 
 
 @dataclass(frozen=True)
@@ -203,7 +205,7 @@ def _in_chunks(
 def kernel(config: Config, problem: Problem, name: str) -> tuple[ModuleType, Any]:
     """The sampler's module and its configuration: "hmc", "mala" or "pt"."""
     chain = config.chain
-    step = 0.3 * _smallest_scale(problem)
+    step = FIRST_STEP[problem.energy.length_unit]
     move_hmc = hmc.Config(step_size=step, n_leapfrog=chain.leapfrog, n_warmup=chain.warmup)
     move_mala = mala.Config(step_size=step, n_warmup=chain.warmup)
     if name == "hmc":
@@ -212,15 +214,6 @@ def kernel(config: Config, problem: Problem, name: str) -> tuple[ModuleType, Any
         return mala, move_mala
     move = move_hmc if chain.rung_move == "hmc" else move_mala
     return tempering, tempering.Config(n_rungs=chain.rungs, beta_min=1.0 / chain.hottest, move=move)
-
-
-def _smallest_scale(problem: Problem) -> float:
-    """A first step size from the force at a start; adaptation does the rest."""
-    generator = torch.Generator().manual_seed(0)
-    x = problem.energy.wrapped.initial(8, generator).double()
-    _, force = problem.energy.wrapped.energy_and_force(x)
-    typical = force.flatten(1).square().mean(1).sqrt().median()
-    return min(0.3, float(1.0 / typical.clamp_min(1e-6)))
 
 
 def _draw_chains(config: Config, problem: Problem, folder: RunFolder) -> Drawn:

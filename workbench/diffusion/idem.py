@@ -29,10 +29,11 @@ from workbench.diffusion.schedule import GeometricSchedule
 from workbench.diffusion.score_model import ScoreModel
 from workbench.diffusion.score_target import (
     ScoreTarget,
-    annealed_score,
+    chain_score,
     draw_noise,
     estimate_score,
 )
+from workbench.mcmc import relax
 from workbench.problem import Energy, normal_like_space
 from workbench.training.optimise import Ema, apply_gradients
 
@@ -62,7 +63,10 @@ def init(config: Config, energy: Energy, generator: torch.Generator) -> State:
         model = ScoreModel(energy, schedule(config), config.network)
     buffer = torch.zeros((config.buffer_size, *energy.event_shape))
     n = min(config.buffer_size, 4 * config.samples_per_round)
-    buffer[:n] = prior_samples(energy, schedule(config), config.network.length, n, generator)
+    first = prior_samples(energy, schedule(config), config.network.length, n, generator)
+    if config.relax_start:
+        first = relax.relax(relax.Config(n_steps=300), energy, first.double()).x
+    buffer[:n] = first
     optimiser = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
     return State(model, Ema(model, config.ema_decay), optimiser, buffer, n, n % len(buffer), 0)
 
@@ -80,8 +84,9 @@ def step(
     variance = schedule(config).variance(t)
     spread = variance.sqrt().view(-1, *[1] * len(energy.event_shape))
     noise = normal_like_space(energy, config.batch, generator)
-    x = state.buffer[rows] + spread * noise
-    target = _target(config, energy, x, variance, generator)
+    clean = state.buffer[rows]
+    x = clean + spread * noise
+    target = _target(config, energy, x, variance, clean, generator)
     goal = clip_norm(target.score, config.clip)
     scale = (spread**2 + config.network.fine_length**2).sqrt()
     goal = clip_norm(goal * scale, config.noise_clip) / scale
@@ -98,14 +103,19 @@ def step(
 
 
 def _target(
-    config: Config, energy: Energy, x: Tensor, variance: Tensor, generator: torch.Generator
+    config: Config,
+    energy: Energy,
+    x: Tensor,
+    variance: Tensor,
+    clean: Tensor,
+    generator: torch.Generator,
 ) -> ScoreTarget:
-    control, length = config.control, config.proposal_length
-    if config.anneal_sweeps:
-        n = (config.draws, config.anneal_sweeps)
-        return annealed_score(energy, x, variance, *n, generator, control, length)
+    control = config.control
+    if config.chain_steps:
+        n, fine = (config.draws, config.chain_steps), config.network.fine_length
+        return chain_score(energy, x, variance, clean, *n, fine, generator, control)
     draws = draw_noise(energy, len(x), config.draws, generator, x.dtype)
-    return estimate_score(energy, x, variance, draws, control, length)
+    return estimate_score(energy, x, variance, draws, control, config.proposal_length)
 
 
 def clip_norm(score: Tensor, largest: float | None) -> Tensor:

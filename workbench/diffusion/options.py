@@ -33,8 +33,8 @@ class IdemConfig:
     control                "none" (iDEM's estimator) or "variance" (control variate)
     proposal_length        None: draws around the noised point, as in iDEM; a length: draws from the
                            posterior of a Gaussian target of that scale (see `score_target`)
-    anneal_sweeps          0: the draws are weighted as they are, as in iDEM; J: they are annealed into
-                           the posterior in J sweeps (see `annealed_posterior`), J + 1 evaluations each
+    chain_steps            0: the K draws are weighted, as in iDEM; J: K chains of J steps start at the
+                           clean sample (see `posterior_chains`), J + 1 evaluations each
     clip                   largest norm of the target, per particle (the paper's); None = no limit
     noise_clip             largest norm of the target in units of 1 / sqrt(h + d^2), per particle, d
                            the fine length; None = no limit. A score is the mean of noise over
@@ -43,6 +43,8 @@ class IdemConfig:
     steps_per_round        gradient steps between two refills of the buffer
     samples_per_round      new samples per refill
     buffer_size            samples kept, first in, first out
+    relax_start            the first buffer holds prior draws that were moved downhill to the next
+                           minimum of u, instead of prior draws (the paper's)
     batch                  samples per gradient step
     sde_steps              steps of the reverse SDE
     diffusion_scale        noise factor of generation; 1 = the model's law
@@ -54,13 +56,14 @@ class IdemConfig:
     draws: int = 128
     control: Control = "variance"
     proposal_length: float | None = None
-    anneal_sweeps: int = 0
+    chain_steps: int = 0
     clip: float | None = None
     noise_clip: float | None = 6.0
     steps: int = 10_000
     steps_per_round: int = 100
     samples_per_round: int = 256
     buffer_size: int = 10_000
+    relax_start: bool = False
     batch: int = 256
     sde_steps: int = 100
     diffusion_scale: float = 1.0

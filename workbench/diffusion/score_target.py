@@ -38,6 +38,7 @@ from torch import Tensor
 from workbench.diffusion._moment_kernels import weighted_moments
 from workbench.diffusion.annealed_posterior import annealed_draws
 from workbench.diffusion.options import Control
+from workbench.diffusion.posterior_chains import posterior_chains
 from workbench.problem import Energy, centred
 
 # Squares of larger forces overflow in single precision; such draws are clashes.
@@ -98,6 +99,28 @@ def annealed_score(
         energy, x, variance, n_draws, n_sweeps, proposal_length, generator
     )
     weights = torch.softmax(log_weights, dim=1)
+    rate = variance.rsqrt()
+    noise = (z - x[:, None]).flatten(2) * rate[:, None, None]
+    start = torch.zeros_like(x).flatten(1)
+    return _combine(weights, force.flatten(2), noise, start, rate, control, x)
+
+
+def chain_score(
+    energy: Energy,
+    x: Float[Tensor, "batch *event"],
+    variance: Float[Tensor, "batch"],
+    clean: Float[Tensor, "batch *event"],
+    n_chains: int,
+    n_steps: int,
+    fine_length: float,
+    generator: torch.Generator,
+    control: Control = "variance",
+) -> ScoreTarget:
+    """The same score from `posterior_chains` that start at the clean sample `x` was made from."""
+    z, force = posterior_chains(
+        energy, x, variance, clean, n_chains, n_steps, fine_length, generator
+    )
+    weights = torch.full(z.shape[:2], 1.0 / z.shape[1], dtype=z.dtype, device=z.device)
     rate = variance.rsqrt()
     noise = (z - x[:, None]).flatten(2) * rate[:, None, None]
     start = torch.zeros_like(x).flatten(1)

@@ -1,0 +1,104 @@
+"""Draws of the denoising posterior by short Markov chains from the clean sample.
+
+Where h is large against the target's stiffest scale, importance sampling of the posterior
+
+    p(z | x) proportional to exp(-u(z)) N(z; x, h)
+
+leaves one draw of thousands. But x was made as x_0 + sqrt(h) eps from a sample x_0 of the buffer, and
+x_0 is an exact draw of p(z | x) wherever the buffer already follows the target. So K chains start at
+x_0 and make J Metropolis-adjusted Langevin steps that leave p(z | x) invariant; their second half is
+the sample. If the buffer follows exp(-u), so does every draw, for any J; if it does not, the chains
+move it there, and the next buffer is nearer: the target density is the fixed point of the training
+loop. How fast depends on J, and chains that do not cross between modes leave the mode weights to the
+noise levels at which modes merge.
+
+Cost: K (J + 1) energies and forces per x. The chains serve one estimate and are dropped: none of
+their states enters the buffer.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from workbench.problem import Energy, centred
+
+ACCEPTANCE = 0.6
+# Longest drift of a row of a configuration, in standard deviations of the move's noise.
+DRIFT_REACH = 2.0
+HUGE = 1e12
+
+
+def posterior_chains(
+    energy: Energy,
+    x: Float[Tensor, "batch *event"],
+    variance: Float[Tensor, "batch"],
+    clean: Float[Tensor, "batch *event"],
+    n_chains: int,
+    n_steps: int,
+    fine_length: float,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Draws z [batch, draw, *event] of equal weight and forces -grad u there; n_chains times the
+    second half of n_steps draws. The first step has the variance min(h, fine_length^2) / 2; steps
+    adapt per x in the first half alone."""
+    column = variance.view(-1, 1, *[1] * (x.dim() - 1))
+    noisy = x[:, None]
+    z = clean[:, None].expand(-1, n_chains, *clean.shape[1:]).contiguous()
+    u, force = _evaluate(energy, z)
+    step = 0.5 * column.clamp_max(fine_length**2)
+    draws, forces = [], []
+    for k in range(n_steps):
+        z, u, force, accepted = _move(energy, z, u, force, noisy, column, step, generator)
+        if k < n_steps // 2:
+            step = step * torch.exp(accepted - ACCEPTANCE).view_as(column)
+        else:
+            draws.append(z)
+            forces.append(force)
+    return torch.cat(draws, dim=1), torch.cat(forces, dim=1)
+
+
+def _evaluate(energy: Energy, z: Tensor) -> tuple[Tensor, Tensor]:
+    """u [batch, draw] and -grad u; what is not finite or beyond `HUGE` counts as `HUGE`."""
+    u, force = energy.energy_and_force(z.flatten(0, 1))
+    u = u.view(z.shape[:2]).nan_to_num(HUGE, HUGE, HUGE).clamp_max(HUGE)
+    return u, force.view_as(z).nan_to_num(0.0, 0.0, 0.0)
+
+
+def _move(
+    energy: Energy,
+    z: Tensor,
+    u: Tensor,
+    force: Tensor,
+    noisy: Tensor,
+    variance: Tensor,
+    step: Tensor,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """One Metropolis-adjusted Langevin step of variance `step`; the mean acceptance per row."""
+    noise = torch.randn(z.shape, generator=generator, dtype=z.dtype)
+    noise = centred(noise) if energy.mean_free else noise
+    offset = z - noisy
+    proposal = z + _drift(force - offset / variance, step) + step.sqrt() * noise
+    new_u, new_force = _evaluate(energy, proposal)
+    new_offset = proposal - noisy
+    back = z - proposal - _drift(new_force - new_offset / variance, step)
+    log_ratio = 0.5 * (noise.square() - back.square() / step)
+    log_ratio = log_ratio + (offset.square() - new_offset.square()) / (2.0 * variance)
+    log_ratio = log_ratio.flatten(2).sum(-1) + u - new_u
+    accept = torch.rand(u.shape, generator=generator, dtype=u.dtype).log() < log_ratio
+    wide = accept.view(*accept.shape, *[1] * (z.dim() - 2))
+    return (
+        torch.where(wide, proposal, z),
+        torch.where(accept, new_u, u),
+        torch.where(wide, new_force, force),
+        accept.to(z.dtype).mean(1),
+    )
+
+
+def _drift(gradient: Tensor, step: Tensor) -> Tensor:
+    """Half a step along the gradient of the log density, bounded per row of a configuration."""
+    drift = 0.5 * step * gradient
+    bound = DRIFT_REACH**2 * step * gradient.shape[-1]
+    return drift * (bound / (bound + drift.square().sum(-1, keepdim=True))).sqrt()
