@@ -53,20 +53,27 @@ def print_run(path: Path) -> None:
 
 
 def print_figures(figures: Mapping[str, Figure]) -> None:
+    """A table as wide as its names need, and below it why a value is missing."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD)
-    table.add_column("figure")
-    for heading in ("value", "error", "floor", "baseline", "reference"):
-        table.add_column(heading, justify="right")
-    table.add_column("unit")
+    table.add_column("figure", no_wrap=True)
+    for heading in ("value", "error", "n", "floor", "baseline", "reference"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("unit", no_wrap=True)
     for name, figure in figures.items():
-        numbers = (figure.stderr, figure.floor, figure.baseline, figure.reference)
-        value = f"({figure.why})" if figure.value is None else short(figure.value)
+        value = "-" if figure.value is None else short(figure.value)
+        numbers = (figure.stderr, figure.n, figure.floor, figure.baseline, figure.reference)
         table.add_row(name, value, *map(short, numbers), figure.unit or "")
-    Console(markup=False, highlight=False).print(table)
+    console = Console(markup=False, highlight=False)
+    needed = console.measure(table, options=console.options.update(max_width=1000)).maximum
+    console.width = max(console.width, needed)
+    console.print(table)
+    for name, figure in figures.items():
+        if figure.why is not None:
+            print(f"  {name}: {figure.why}")
 
 
 def short(number: float | None) -> str:

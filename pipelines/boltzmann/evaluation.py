@@ -231,8 +231,10 @@ def _molecule_figures(c: Comparison) -> Figures:
         assert reference_angles is not None
         truth = float(((reference_angles[:, 0] > 0) & (reference_angles[:, 0] < 2)).double().mean())
         n = _independent(c.drawn)
-        value, floor = ramachandran_divergence(raw, angles, reference_angles, c.generator, n)
-        figures["ramachandran_jsd"] = Figure(value, n=n or len(raw), floor=floor.value, unit="nat")
+        found_jsd, floor = ramachandran_divergence(raw, angles, reference_angles, c.generator, n)
+        figures["ramachandran_jsd"] = Figure(
+            found_jsd, n=n or len(raw), floor=floor.value, unit="nat"
+        )
     figures["phi_positive_population"] = _estimate(
         raw.expectation(inside.double()), len(raw), reference=truth
     )

@@ -121,6 +121,8 @@ def _energy(config: Config) -> Energy:
             config.prmtop, config.inpcrd, config.temperature, solvent, n_workers=config.processes
         )
     if config.system_xml:
+        if config.pdb is None:
+            raise InputError("--system-xml has no atom names or positions: give --pdb as well")
         return OpenMMEnergy.from_system_xml(
             config.system_xml, config.pdb, config.temperature, n_workers=config.processes
         )

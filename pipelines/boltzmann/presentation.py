@@ -67,7 +67,7 @@ def _save(folder: RunFolder, figure: object, name: str, caption: str) -> FigureF
 
 def _sets(c: Comparison) -> dict[str, tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]]:
     """Name -> configurations, energies, weights; the reference first where there is one."""
-    sets = {}
+    sets: dict[str, tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]] = {}
     if c.reference is not None:
         sets["reference"] = (c.reference.samples.x, c.reference.samples.energy, None)
     raw = c.drawn.raw

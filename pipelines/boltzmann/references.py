@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pipelines.boltzmann.options import Config
 from pipelines.boltzmann.prepare import Problem, starts
-from pipelines.boltzmann.sampling import Cost
+from pipelines.boltzmann.sampling import Cost, kernel
 from workbench.data import manifests
 from workbench.errors import InputError
 from workbench.mcmc import collect, hmc, tempering
@@ -27,9 +27,26 @@ N_EXACT = 20_000
 # Clusters up to this size get a reference of their own by parallel tempering, in about a minute.
 LARGEST_OWN_REFERENCE = 20
 BASELINE_SECONDS = 300.0
-LADDERS, RUNGS, HOTTEST, LEAPFROG = 64, 3, 3.0, 8
-WARMUP, REFERENCE_KEPT, REFERENCE_THIN = 500, 160, 10
-BASELINE_BLOCK = 50
+# The baseline has at least this many steps, with fewer ladders where its budget is small.
+BASELINE_STEPS, BASELINE_THIN, BASELINE_MOST_KEPT = 200, 5, 2000
+# Blocks from one look at the baseline's energy-W2 to the next.
+BASELINE_LOOK = 20
+
+
+@dataclass(frozen=True)
+class _Size:
+    """Ladders and temperatures of an own reference, and its steps."""
+
+    ladders: int = 64
+    rungs: int = 3
+    hottest: float = 3.0
+    leapfrog: int = 8
+    warmup: int = 500
+    kept: int = 160
+    thin: int = 10
+
+
+REFERENCE_SIZE = {"smoke": _Size(ladders=32, warmup=200, kept=60, thin=5)}
 
 
 @dataclass(frozen=True)
@@ -122,26 +139,28 @@ def _public_frames(config: Config, problem: Problem) -> Reference | None:
     return Reference(_weigh(problem, x), f"{len(x)} published frames (data set {path.name})")
 
 
-def _tempering(problem: Problem) -> tempering.Config:
-    move = hmc.Config(step_size=0.02, n_leapfrog=LEAPFROG, n_warmup=WARMUP)
-    return tempering.Config(n_rungs=RUNGS, beta_min=1.0 / HOTTEST, move=move)
-
-
 def _own_chains(config: Config, problem: Problem, folder: RunFolder) -> Reference:
-    settings, energy = _tempering(problem), CountedEnergy(problem.energy.wrapped)
-    plan = collect.Config(n_kept=REFERENCE_KEPT, thin=REFERENCE_THIN)
-    generator = problem.generator(config.seed, "reference")
-    x = starts(config, problem, LADDERS, generator)
-    first = collect.init_collection(plan, tempering, settings, energy, x, generator)
+    size = REFERENCE_SIZE.get(config.preset, _Size())
+    settings = tempering.Config(
+        n_rungs=size.rungs,
+        beta_min=1.0 / size.hottest,
+        move=hmc.Config(step_size=0.02, n_leapfrog=size.leapfrog, n_warmup=size.warmup),
+    )
+    own, generator = _uncounted(problem), problem.generator(config.seed, "reference")
+    plan = collect.Config(n_kept=size.kept, thin=size.thin)
+    x = starts(replace(config, start="default"), own, size.ladders, generator)
+    first = collect.init_collection(plan, tempering, settings, own.energy, x, generator)
 
     def step(state: Any) -> tuple[Any, dict[str, float]]:
-        inner, info = collect.collect_step(plan, tempering, settings, energy, state[0], generator)
+        inner, info = collect.collect_step(
+            plan, tempering, settings, own.energy, state[0], generator
+        )
         return (inner, generator), info
 
     fitted = fit(
         (first, generator),
         step,
-        collect.n_blocks(plan, WARMUP),
+        collect.n_blocks(plan, size.warmup),
         name="reference",
         folder=folder,
         log_every=50,
@@ -149,53 +168,67 @@ def _own_chains(config: Config, problem: Problem, folder: RunFolder) -> Referenc
     )
     samples = collect.target_samples(tempering, settings, fitted.state[0])
     line = (
-        f"{len(samples)} samples of an own parallel tempering with other random numbers: {LADDERS} "
-        f"ladders of {RUNGS} temperatures"
+        f"{len(samples)} samples of an own parallel tempering with other random numbers: "
+        f"{size.ladders} ladders of {size.rungs} temperatures"
     )
     return Reference(samples, line)
+
+
+def _uncounted(problem: Problem) -> Problem:
+    """The same problem with a counter of its own."""
+    return replace(problem, energy=CountedEnergy(problem.energy.wrapped))
 
 
 def run_baseline(
     config: Config, problem: Problem, reference: Reference | None, floor: float | None, cost: Cost
 ) -> Baseline:
-    """Parallel tempering from relaxed random starts until its energy-W2 meets the noise floor, or it
-    has used as many evaluations as the learned sampler, or five minutes have passed."""
-    settings = _tempering(problem)
-    energy = CountedEnergy(problem.energy.wrapped)
-    generator = problem.generator(config.seed, "baseline")
-    x = starts(config, problem, LADDERS, generator)
-    plan = collect.Config(n_kept=10_000, thin=5)
-    state = collect.init_collection(plan, tempering, settings, energy, x, generator)
+    """Parallel tempering with the ladder of `config.chain` from relaxed random starts, until its
+    energy-W2 meets the noise floor, or it has used as many evaluations as the learned sampler, or
+    five minutes have passed. Raises InputError where it does not warm up in that time."""
+    own, generator = _uncounted(problem), problem.generator(config.seed, "baseline")
+    ladders, settings, plan = _baseline_size(config, own, cost.n_evaluations)
+    x = starts(replace(config, start="default"), own, ladders, generator)
+    state = collect.init_collection(plan, tempering, settings, own.energy, x, generator)
     wall, cpu = time.perf_counter(), time.process_time()
-    spent = problem.energy.n_energy
-    evaluations, distances, why = [], [], ""
+    evaluations: list[int] = []
+    distances: list[float] = []
+    why = ""
     while not why:
-        for _ in range(BASELINE_BLOCK):
-            state = collect.collect_step(plan, tempering, settings, energy, state, generator)[0]
-        seconds = time.perf_counter() - wall
-        if state.n_kept and reference is not None:
-            samples = _second_half(settings, state)
-            evaluations.append(energy.n_energy)
-            distances.append(energy_w2(samples.energy, reference.samples.energy))
-        if not state.n_kept:
-            why = "it ran for five minutes" if seconds > BASELINE_SECONDS else ""
-        elif distances and floor is not None and distances[-1] <= floor:
-            why = "it met the noise floor"
-        elif energy.n_energy >= cost.n_evaluations:
-            why = "it had used as many evaluations as the learned sampler"
-        elif seconds > BASELINE_SECONDS or state.n_kept + BASELINE_BLOCK > plan.n_kept:
-            why = "it ran for five minutes"
-    problem.energy.n_energy = spent
-    samples = _second_half(settings, state) if state.n_kept else None
-    if samples is None:
+        state = collect.collect_step(plan, tempering, settings, own.energy, state, generator)[0]
+        if reference is not None and state.n_kept and state.n_kept % BASELINE_LOOK == 0:
+            evaluations.append(own.energy.n_energy)
+            distance = energy_w2(_second_half(settings, state).energy, reference.samples.energy)
+            distances.append(distance)
+            why = "it met the noise floor" if floor is not None and distance <= floor else ""
+        if own.energy.n_energy >= cost.n_evaluations and state.n_kept:
+            why = why or "it had used as many evaluations as the learned sampler"
+        elif time.perf_counter() - wall > BASELINE_SECONDS:
+            why = why or "five minutes had passed"
+    if not state.n_kept:
         raise InputError("the baseline did not warm up in five minutes: use --no-baseline")
-    own = Cost(energy.n_energy, time.perf_counter() - wall, time.process_time() - cpu)
+    spent = Cost(own.energy.n_energy, time.perf_counter() - wall, time.process_time() - cpu)
     line = (
-        f"Parallel tempering ({LADDERS} ladders of {RUNGS} temperatures from relaxed random starts) "
-        f"stopped when {why}: {own.n_evaluations:,} evaluations and {own.cpu_seconds:.3g} CPU "
-        f"seconds, against {cost.n_evaluations:,} and {cost.cpu_seconds:.3g} of the learned sampler."
+        f"Parallel tempering ({ladders} ladders of {settings.n_rungs} temperatures from relaxed "
+        f"random starts) stopped when {why}: {spent.n_evaluations:,} evaluations and "
+        f"{spent.cpu_seconds:.3g} CPU seconds, against {cost.n_evaluations:,} and "
+        f"{cost.cpu_seconds:.3g} of the learned sampler."
     )
-    return Baseline(samples, own, evaluations, distances, line)
+    return Baseline(_second_half(settings, state), spent, evaluations, distances, line)
+
+
+def _baseline_size(
+    config: Config, problem: Problem, budget: int
+) -> tuple[int, tempering.Config, collect.Config]:
+    """Ladders, sampler and plan so that `budget` evaluations leave samples after the warm-up."""
+    settings = kernel(config, problem, "pt")[1]
+    per_ladder = settings.n_rungs * settings.move.leapfrog_range()[1]
+    ladders = max(4, min(config.chain.chains, budget // (BASELINE_STEPS * per_ladder)))
+    n_steps = max(BASELINE_STEPS, budget // (ladders * per_ladder))
+    warmup = min(settings.move.n_warmup, n_steps // 3)
+    settings = replace(settings, move=replace(settings.move, n_warmup=warmup))
+    thin = max(BASELINE_THIN, n_steps // BASELINE_MOST_KEPT)
+    # The number of leapfrog steps varies: twice as many rows as the largest number needs.
+    return ladders, settings, collect.Config(n_kept=2 * n_steps // thin, thin=thin)
 
 
 def _second_half(settings: tempering.Config, state: collect.Collection) -> WeightedSamples:

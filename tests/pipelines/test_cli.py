@@ -144,7 +144,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(argv, message, capsys):
 def test_a_run_is_made_resumed_sampled_and_reported(tmp_path, capsys):
     assert cli.main(["toy", "run", "--preset", "smoke", "--out", "a"]) == 0
     said = capsys.readouterr().out
-    assert "n_steps" in said and "(value was nan)" in said and "report: a/report.html" in said
+    assert "n_steps" in said and "  bad: value was nan" in said and "report: a/report.html" in said
     assert yaml.safe_load(Path("a/config.yaml").read_text())["preset"] == "smoke"
 
     assert cli.main(["toy", "run", "--out", "a"]) == 2
