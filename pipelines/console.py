@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,12 +19,27 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def results_only(as_json: bool) -> Iterator[None]:
-    """With `--json`, whatever is printed inside goes to standard error."""
-    if as_json:
+    """With `--json`, whatever is printed inside goes to standard error, the messages of compiled
+    libraries included: they write to the file descriptor and know nothing of `sys.stdout`."""
+    if not as_json:
+        yield
+        return
+    _flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
         with contextlib.redirect_stdout(sys.stderr):
             yield
-    else:
-        yield
+    finally:
+        _flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _flush() -> None:
+    """Python's and C's buffers, which would otherwise be emptied after the descriptor changed."""
+    sys.stdout.flush()
+    ctypes.CDLL(None).fflush(None)
 
 
 def print_json(content: Mapping[str, Any]) -> None:

@@ -63,11 +63,13 @@ class Energy(Protocol):
     """
 
     name: str
-    event_shape: tuple[int, ...]
     degrees_of_freedom: int
     mean_free: bool
     length_unit: str
     known: KnownAnswers
+
+    @property
+    def event_shape(self) -> tuple[int, ...]: ...
 
     def energy(self, x: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch"]: ...
 

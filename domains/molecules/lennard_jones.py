@@ -128,7 +128,7 @@ def icosahedral_cluster(n_shells: int, r_min: float = 1.0) -> Float[Tensor, "par
     corners = corners / corners[0].norm()
     edge = torch.cdist(corners, corners).fill_diagonal_(torch.inf).min()
     near = (torch.cdist(corners, corners) - edge).abs() < 1e-6
-    points = {(0.0, 0.0, 0.0): torch.zeros(3, dtype=torch.float64)}
+    points: dict[tuple[float, ...], Tensor] = {(0.0, 0.0, 0.0): torch.zeros(3, dtype=torch.float64)}
     for shell in range(1, n_shells + 1):
         for a, b, c in _faces(near):
             for p in range(shell + 1):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -12,12 +12,10 @@ from torch import Tensor
 from workbench.problem import centred
 
 
-class PairKernel(Protocol):
-    def __call__(self, x: np.ndarray, *arguments: object) -> None: ...
-
-
 def run_kernel(
-    kernel: PairKernel, x: Float[Tensor, "batch particle space"], parameters: tuple[float, ...]
+    kernel: Callable[..., None],
+    x: Float[Tensor, "batch particle space"],
+    parameters: tuple[float, ...],
 ) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch particle space"]]:
     """Calls a compiled pair kernel on a CPU tensor; parameters take the tensor's precision.
 

@@ -235,9 +235,12 @@ def _molecule_figures(c: Comparison) -> Figures:
         figures["ramachandran_jsd"] = Figure(
             found_jsd, n=n or len(raw), floor=floor.value, unit="nat"
         )
-    figures["phi_positive_population"] = _estimate(
-        raw.expectation(inside.double()), len(raw), reference=truth
-    )
+    share = raw.expectation(inside.double())
+    figures["phi_positive_population"] = _estimate(share, len(raw), reference=truth)
+    if share.value in (0.0, 1.0):  # no spread among the samples, which is not to be sure
+        figures["phi_positive_population"] = Figure(
+            share.value, None, len(raw), reference=truth, why="every sample says the same"
+        )
     return figures
 
 

@@ -7,6 +7,7 @@ import torch
 
 from domains.molecules.figures import ramachandran_figure
 from domains.molecules.ramachandran import ramachandran_map
+from domains.molecules.torsions import chirality_centres, chirality_sign
 from pipelines.boltzmann.evaluation import Comparison, two_starts
 from pipelines.boltzmann.options import Config
 from pipelines.boltzmann.polishing import Polished
@@ -115,7 +116,8 @@ def _modes(c: Comparison, folder: RunFolder) -> list[FigureFile]:
 def _molecule_section(c: Comparison, folder: RunFolder) -> Section:
     molecule, raw = c.problem.molecule, c.drawn.raw
     assert molecule is not None
-    lines = [f"Basin {basin.text}" for basin in molecule.basins]
+    lines = [f"Basin {basin.name}: {basin.text}" for basin in molecule.basins]
+    lines += _chirality(c)
     angles = molecule.angles(raw.x)
     if angles is None:
         return Section("Basins", lines)
@@ -129,6 +131,19 @@ def _molecule_section(c: Comparison, folder: RunFolder) -> Section:
     )
     caption = "Free energy over the backbone torsions, its standard error, and the reference."
     return Section("Basins and torsions", lines, [_save(folder, figure, "ramachandran", caption)])
+
+
+def _chirality(c: Comparison) -> list[str]:
+    """Force fields keep no handedness: a sampler may carry a molecule to its mirror image."""
+    molecule, raw = c.problem.molecule, c.drawn.raw
+    assert molecule is not None
+    if molecule.topology is None:
+        return []
+    centres = chirality_centres(molecule.topology)
+    if not len(centres):
+        return []
+    left = (chirality_sign(raw.x, centres) > 0).all(dim=1).double().mean()
+    return [f"All alpha carbons are L in {float(left):.2%} of the samples."]
 
 
 def _chains_section(config: Config, c: Comparison, folder: RunFolder) -> Section:

@@ -165,7 +165,7 @@ def _chains(name: Preset, row: str) -> ChainOptions:
             chains=16, kept=1500, thin=4, warmup=300, leapfrog=15, rungs=6, hottest=1.43
         ),
         "molecule": ChainOptions(
-            chains=32, kept=4000, thin=5, warmup=1000, leapfrog=12, rungs=8, hottest=3.0
+            chains=32, kept=4000, thin=10, warmup=4000, leapfrog=12, rungs=8, hottest=3.0
         ),
     }
     usual = ChainOptions(chains=128, kept=500, hottest=50.0, rungs=6)

@@ -14,7 +14,7 @@ def weighted_moments(weights, force, noise, mean_force, mean_noise, second):
     """weights [batch, draw], force and noise [batch, draw, dim]; fills mean_force and mean_noise
     [batch, dim] and second [batch, 3]: weighted |force|^2, force . noise and |noise|^2. Draws of
     weight zero are passed over, whatever their force."""
-    n_batch, n_draws, dim = force.shape
+    n_batch, n_draws, _ = force.shape
     for b in range(n_batch):
         total_force, total_noise = mean_force[b], mean_noise[b]
         total_force[:] = 0

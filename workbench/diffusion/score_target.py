@@ -36,7 +36,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from workbench.diffusion._moment_kernels import weighted_moments
-from workbench.diffusion.annealed_posterior import annealed_draws
 from workbench.diffusion.options import Control
 from workbench.diffusion.posterior_chains import posterior_chains
 from workbench.problem import Energy, centred
@@ -67,10 +66,8 @@ def estimate_score(
     weight zero, as their density is; raises `FloatingPointError` where no draw is left."""
     batch, draws = noise.shape[:2]
     column = variance.view(-1, *[1] * (x.dim() - 1))
-    shrink, pull = 1.0, 0.0
-    if proposal_length is not None:
-        pull = 1.0 / proposal_length**2
-        shrink = 1.0 / (1.0 + pull * column)
+    pull = 0.0 if proposal_length is None else 1.0 / proposal_length**2
+    shrink = 1.0 / (1.0 + pull * column)
     spread = (shrink * column).sqrt()
     z = torch.addcmul((shrink * x)[:, None], spread[:, None], noise).flatten(0, 1)
     u, force = energy.energy_and_force(z)
@@ -78,31 +75,10 @@ def estimate_score(
         u = u - (0.5 * pull) * z.flatten(1).square().sum(1)
     weights = _weights(u.view(batch, draws))
     # D_i = -pull shrink x + rate eps_i is (z_i - x) / h without the cancellation.
-    rate = (shrink / column).sqrt().flatten() * torch.ones_like(variance)
+    rate = (shrink / column).sqrt().flatten()
     start = (-pull * shrink * x).flatten(1)
     draws_force = force.view(batch, draws, -1)
     return _combine(weights, draws_force, noise.reshape(batch, draws, -1), start, rate, control, x)
-
-
-def annealed_score(
-    energy: Energy,
-    x: Float[Tensor, "batch *event"],
-    variance: Float[Tensor, "batch"],
-    n_draws: int,
-    n_sweeps: int,
-    generator: torch.Generator,
-    control: Control = "variance",
-    proposal_length: float | None = None,
-) -> ScoreTarget:
-    """The same score from draws that `annealed_posterior` carries into the posterior."""
-    z, log_weights, force = annealed_draws(
-        energy, x, variance, n_draws, n_sweeps, proposal_length, generator
-    )
-    weights = torch.softmax(log_weights, dim=1)
-    rate = variance.rsqrt()
-    noise = (z - x[:, None]).flatten(2) * rate[:, None, None]
-    start = torch.zeros_like(x).flatten(1)
-    return _combine(weights, force.flatten(2), noise, start, rate, control, x)
 
 
 def chain_score(

@@ -54,4 +54,6 @@ def test_labels_break_the_symmetry(generator):
     x, t, v = inputs(generator)
     same, across = torch.tensor([1, 0, 2, 3, 4]), torch.tensor([2, 1, 0, 3, 4])
     assert torch.allclose(net(x[:, same], t, v[:, same]), net(x, t, v)[:, same], atol=1e-10)
-    assert not torch.allclose(net(x[:, across], t, v[:, across]), net(x, t, v)[:, across], atol=1e-4)
+    assert not torch.allclose(
+        net(x[:, across], t, v[:, across]), net(x, t, v)[:, across], atol=1e-4
+    )
