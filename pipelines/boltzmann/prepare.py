@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import torch
@@ -17,13 +17,16 @@ from domains.molecules.lennard_jones import icosahedral_cluster
 from domains.molecules.named_molecules import NAMED_MOLECULES, named_molecule
 from domains.molecules.torsions import named_torsions, radius_of_gyration, torsion
 from pipelines.boltzmann.options import Config
+from workbench.diffusion.schedule import GeometricSchedule
 from workbench.errors import InputError, nearest
 from workbench.mcmc import relax
 from workbench.problem import CountedEnergy, Energy
+from workbench.samples import MIN_GROUPS
 from workbench.threaded import ThreadedEnergy
 from workbench.training.devices import set_threads
 
 SYSTEMS = (*synthetic.NAMES, "dw4", "lj13", "lj55", *NAMED_MOLECULES)
+MAY_BE_ZERO = ("warmup", "equilibration_ps", "chain_steps", "diffusion_scale", "ema_decay")
 ICOSAHEDRAL_SHELLS = {13: 1, 55: 2, 147: 3}
 
 
@@ -78,6 +81,8 @@ class Problem:
 def problem(config: Config) -> Problem:
     """Raises InputError for a system, file or combination of options that cannot be used."""
     set_threads(config.threads)
+    for group in ("idem", "flow", "chain", "smc", "md"):
+        _check_numbers(getattr(config, group), group)
     energy = _energy(config)
     molecule = _molecule(config, energy) if isinstance(energy, OpenMMEnergy) else None
     sampler = config.sampler
@@ -171,6 +176,13 @@ def _molecule(config: Config, energy: OpenMMEnergy) -> Molecule:
 
 
 def _check(config: Config, sampler: str, energy: Energy, molecule: Molecule | None) -> None:
+    if sampler == "idem":
+        GeometricSchedule(config.idem.sigma_min, config.idem.sigma_max)
+    if sampler == "smc" and config.smc.batches < MIN_GROUPS:
+        raise InputError(
+            f"--smc.batches is {config.smc.batches}: give at least {MIN_GROUPS}, for the error "
+            "of log Z is read from their spread"
+        )
     if config.basin and molecule is None:
         raise InputError(f"--basin needs a molecule, and {energy.name} is none: leave it out")
     if sampler == "md" and molecule is None:
@@ -185,6 +197,21 @@ def _check(config: Config, sampler: str, energy: Energy, molecule: Molecule | No
         raise InputError("--start random does not make molecules: take structure or both")
     if config.start == "both" and molecule is not None and molecule.backbone is None:
         raise InputError("--start both needs a molecule with phi and psi torsions: take structure")
+
+
+def _check_numbers(options: Any, path: str) -> None:
+    """Sizes, lengths and rates are above zero; those of `MAY_BE_ZERO` are not below."""
+    for field in fields(options):
+        value = getattr(options, field.name)
+        if is_dataclass(value):
+            _check_numbers(value, f"{path}.{field.name}")
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        flag = f"--{path}.{field.name}".replace("_", "-")
+        if field.name in MAY_BE_ZERO and value < 0:
+            raise InputError(f"{flag} is {value}: give zero or more")
+        if field.name not in MAY_BE_ZERO and not value > 0:
+            raise InputError(f"{flag} is {value}: give more than zero")
 
 
 def _geometric(energy: Energy, molecule: Molecule | None) -> tuple[Callable, str]:
