@@ -17,6 +17,7 @@ from domains.molecules.lennard_jones import icosahedral_cluster
 from domains.molecules.named_molecules import NAMED_MOLECULES, named_molecule
 from domains.molecules.torsions import named_torsions, radius_of_gyration, torsion
 from pipelines.boltzmann.options import Config
+from pipelines.boltzmann.reference_file import read_reference
 from workbench.diffusion.schedule import GeometricSchedule
 from workbench.errors import InputError, nearest
 from workbench.mcmc import relax
@@ -59,7 +60,8 @@ class Molecule:
 
 @dataclass(frozen=True)
 class Problem:
-    """geometric: the variable [sample] that mixing is judged by beside the energy, and its name."""
+    """geometric: the variable [sample] that mixing is judged by beside the energy, and its name;
+    reference: the samples of the user's own file, or None."""
 
     energy: CountedEnergy
     sampler: str
@@ -67,6 +69,7 @@ class Problem:
     description: list[str]
     geometric: Callable[[Tensor], Tensor]
     geometric_name: str
+    reference: Tensor | None = None
 
     @property
     def is_synthetic(self) -> bool:
@@ -92,7 +95,12 @@ def problem(config: Config) -> Problem:
     geometric, name = _geometric(energy, molecule)
     description = list(getattr(energy, "description", [energy.name]))
     shared = ThreadedEnergy(energy, config.threads) if config.threads > 1 else energy
-    return Problem(CountedEnergy(shared), sampler, molecule, description, geometric, name)
+    reference = None
+    if config.reference is not None:
+        topology = molecule.topology if molecule else None
+        reference = read_reference(config.reference, energy, topology)
+    counted = CountedEnergy(shared)
+    return Problem(counted, sampler, molecule, description, geometric, name, reference)
 
 
 def starts(config: Config, problem: Problem, n: int, generator: torch.Generator) -> Tensor:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from pipelines.boltzmann.options import Config
 from pipelines.boltzmann.prepare import Problem, starts
+from pipelines.boltzmann.reference_file import read_reference
 from pipelines.boltzmann.sampling import Cost, kernel
 from workbench.data import manifests
 from workbench.errors import InputError
@@ -70,9 +69,9 @@ class Baseline:
 def find_reference(config: Config, problem: Problem, folder: RunFolder) -> Reference | None:
     """The best there is: the user's file, exact draws, the public frames where they are at hand, or
     an own long run of parallel tempering for small clusters; None otherwise."""
-    if config.reference is not None:
-        x = _read(config.reference, problem)
-        return Reference(_weigh(problem, x), f"{len(x)} samples of {config.reference.name}")
+    if config.reference is not None and problem.reference is not None:
+        line = f"{len(problem.reference)} samples of {config.reference.name}"
+        return Reference(_weigh(problem, problem.reference), line)
     if isinstance(problem.energy.wrapped, ExactSampler):
         generator = problem.generator(config.seed, "reference")
         x = problem.energy.wrapped.exact_samples(N_EXACT, generator).double()
@@ -88,45 +87,6 @@ def _weigh(problem: Problem, x: Tensor) -> WeightedSamples:
     return WeightedSamples(x, problem.energy.wrapped.energy(x))
 
 
-def _read(path: Path, problem: Problem) -> Tensor:
-    if not path.is_file():
-        raise InputError(f"the reference file {path} does not exist: check --reference")
-    try:
-        if path.suffix == ".npy":
-            array = np.load(path)
-        elif path.suffix == ".npz":
-            array = np.load(path)["x"]
-        elif path.suffix in (".h5", ".hdf5"):
-            import h5py
-
-            array = h5py.File(path)["coordinates"][:]
-        else:
-            array = _trajectory(path, problem)
-    except (OSError, KeyError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as reference samples: {error}") from error
-    x = torch.from_numpy(np.asarray(array, dtype=np.float64))
-    if x.numel() % max(1, int(np.prod(problem.energy.event_shape))) or not len(x):
-        raise InputError(
-            f"{path} has shape {tuple(x.shape)}, which does not fit samples of shape "
-            f"{problem.energy.event_shape}: give positions of the same system"
-        )
-    x = x.reshape(-1, *problem.energy.event_shape)
-    if not bool(torch.isfinite(x).all()):
-        raise InputError(f"{path} holds coordinates that are not numbers: clean the file")
-    return x - x.mean(dim=1, keepdim=True) if problem.energy.mean_free else x
-
-
-def _trajectory(path: Path, problem: Problem) -> np.ndarray:
-    if problem.molecule is None or problem.molecule.topology is None:
-        raise InputError(
-            f"{path} is a trajectory, and the system is no molecule: give .npy or .npz"
-        )
-    import mdtraj
-
-    topology = mdtraj.Topology.from_openmm(problem.molecule.topology)
-    return mdtraj.load(str(path), top=topology).xyz
-
-
 def _public_frames(config: Config, problem: Problem) -> Reference | None:
     """The published frames belong to the one system and temperature they were made for."""
     if config.label != "alanine-dipeptide" or config.temperature != 300.0:
@@ -135,7 +95,8 @@ def _public_frames(config: Config, problem: Problem) -> Reference | None:
         path = manifests.locate("alanine-dipeptide-frames")[0]
     except InputError:
         return None
-    x = _read(path, problem)
+    assert problem.molecule is not None
+    x = read_reference(path, problem.energy, problem.molecule.topology)
     return Reference(_weigh(problem, x), f"{len(x)} published frames (data set {path.name})")
 
 

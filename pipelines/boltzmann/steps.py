@@ -11,6 +11,7 @@ from pipelines.boltzmann.options import Config
 from pipelines.boltzmann.prepare import Problem
 from pipelines.boltzmann.references import find_reference, run_baseline
 from workbench.errors import InputError
+from workbench.runs.files import full_disk
 from workbench.runs.folder import RunFolder
 from workbench.runs.metrics import Figure
 from workbench.runs.report import write_report
@@ -18,7 +19,16 @@ from workbench.samples import WeightedSamples
 
 
 def work(config: Config, problem: Problem, folder: RunFolder) -> None:
-    """Everything from the first sample to the report; what is done already is not done again."""
+    """Everything from the first sample to the report; what is done already is not done again.
+
+    Raises InputError where the disk is full, whatever was being written."""
+    try:
+        _work(config, problem, folder)
+    except OSError as error:
+        raise full_disk(folder.path, error) from error
+
+
+def _work(config: Config, problem: Problem, folder: RunFolder) -> None:
     began = time.perf_counter()
     drawn = sampling.draw(config, problem, folder)
     write_samples(config, problem, folder, drawn.raw, "samples")
