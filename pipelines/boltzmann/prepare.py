@@ -27,7 +27,7 @@ from workbench.threaded import ThreadedEnergy
 from workbench.training.devices import set_threads
 
 SYSTEMS = (*synthetic.NAMES, "dw4", "lj13", "lj55", *NAMED_MOLECULES)
-MAY_BE_ZERO = ("warmup", "equilibration_ps", "chain_steps", "diffusion_scale", "ema_decay")
+MAY_BE_ZERO = ("warmup", "equilibration_ps", "diffusion_scale", "ema_decay")
 ICOSAHEDRAL_SHELLS = {13: 1, 55: 2, 147: 3}
 
 
@@ -208,7 +208,8 @@ def _check(config: Config, sampler: str, energy: Energy, molecule: Molecule | No
 
 
 def _check_numbers(options: Any, path: str) -> None:
-    """Sizes, lengths and rates are above zero; those of `MAY_BE_ZERO` are not below."""
+    """Sizes, lengths and rates are above zero; zero is for `MAY_BE_ZERO` and for what is off by
+    default."""
     for field in fields(options):
         value = getattr(options, field.name)
         if is_dataclass(value):
@@ -216,10 +217,10 @@ def _check_numbers(options: Any, path: str) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
         flag = f"--{path}.{field.name}".replace("_", "-")
-        if field.name in MAY_BE_ZERO and value < 0:
-            raise InputError(f"{flag} is {value}: give zero or more")
-        if field.name not in MAY_BE_ZERO and not value > 0:
-            raise InputError(f"{flag} is {value}: give more than zero")
+        zero_is_meant = field.name in MAY_BE_ZERO or field.default == 0
+        if not (value >= 0 if zero_is_meant else value > 0):
+            least = "zero or more" if zero_is_meant else "more than zero"
+            raise InputError(f"{flag} is {value}: give {least}")
 
 
 def _geometric(energy: Energy, molecule: Molecule | None) -> tuple[Callable, str]:
