@@ -51,8 +51,8 @@ _LENGTHS = {  # standard deviation per coordinate, stiffest scale: of the target
     "funnel-easy": (1.5, 0.3),
     "funnel-hard": (5.0, 0.3),
     "many-well-32": (1.6, 0.25),
-    "dw4": (1.8, 0.2),
-    "lj-small": (0.7, 0.05),
+    "dw4": (2.1, 0.2),
+    "lj-small": (0.7, 0.07),
     "lj-large": (1.1, 0.05),
     "molecule": (0.2, 0.003),
 }
@@ -94,18 +94,36 @@ def _idem_smoke(row: str) -> dict:
 def _idem_laptop(row: str) -> dict:
     base = _idem_base(row)
     vectors = replace(base, network=replace(base.network, width=128), samples_per_round=500)
+    chained = replace(
+        base, draws=6, chain_steps=20, relax_start=True, buffer_size=5_000, sde_steps=200
+    )
     sizes = {
         "gmm40": replace(vectors, draws=512, steps=10_000, sde_steps=200),
         "gmm25": replace(vectors, draws=256, steps=6_000, sde_steps=200),
         "funnel-easy": replace(vectors, draws=256, steps=6_000),
         "funnel-hard": replace(vectors, draws=512, steps=8_000),
         "many-well-32": replace(vectors, draws=512, steps=8_000),
-        "dw4": replace(base, draws=1000, steps=8_000, sde_steps=200, samples_per_round=500),
-        "lj-small": replace(base, draws=512, steps=15_000, batch=128, sde_steps=200),
-        "lj-large": replace(base, draws=128, steps=4_000, batch=32, samples_per_round=64),
-        "molecule": replace(base, draws=128, steps=4_000, batch=64, samples_per_round=64),
+        "dw4": replace(
+            chained,
+            draws=16,
+            chain_steps=16,
+            global_draws=512,
+            steps=6_000,
+            batch=192,
+            samples_per_round=250,
+        ),
+        "lj-small": replace(
+            chained,
+            steps=14_000,
+            steps_per_round=200,
+            batch=128,
+            network=replace(base.network, width=48),
+        ),
+        "lj-large": replace(chained, steps=4_000, batch=32, samples_per_round=64),
+        "molecule": replace(chained, steps=4_000, batch=64, samples_per_round=64),
     }
-    return {"idem": sizes[row], "flow": FlowConfig(n_steps=60)}
+    few = row in ("lj-small", "lj-large", "molecule")
+    return {"idem": sizes[row], "flow": FlowConfig(n_steps=40 if few else 60, probes=1)}
 
 
 def _idem_paper(row: str) -> dict:

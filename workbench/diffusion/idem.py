@@ -113,7 +113,8 @@ def _target(
     control = config.control
     if config.chain_steps:
         n, fine = (config.draws, config.chain_steps), config.network.fine_length
-        return chain_score(energy, x, variance, clean, *n, fine, generator, control)
+        far = (config.global_draws, config.proposal_length)
+        return chain_score(energy, x, variance, clean, *n, fine, generator, control, *far)
     draws = draw_noise(energy, len(x), config.draws, generator, x.dtype)
     return estimate_score(energy, x, variance, draws, control, config.proposal_length)
 

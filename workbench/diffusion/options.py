@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from workbench.errors import InputError
+
 Control = Literal["none", "variance"]
 Divergence = Literal["exact", "hutchinson"]
 
@@ -35,6 +37,8 @@ class IdemConfig:
                            posterior of a Gaussian target of that scale (see `score_target`)
     chain_steps            0: the K draws are weighted, as in iDEM; J: K chains of J steps start at the
                            clean sample (see `posterior_chains`), J + 1 evaluations each
+    global_draws           M fresh draws of the Gaussian posterior that chains choose from at first;
+                           needs a proposal length
     clip                   largest norm of the target, per particle (the paper's); None = no limit
     noise_clip             largest norm of the target in units of 1 / sqrt(h + d^2), per particle, d
                            the fine length; None = no limit. A score is the mean of noise over
@@ -57,6 +61,7 @@ class IdemConfig:
     control: Control = "variance"
     proposal_length: float | None = None
     chain_steps: int = 0
+    global_draws: int = 0
     clip: float | None = None
     noise_clip: float | None = 6.0
     steps: int = 10_000
@@ -71,6 +76,12 @@ class IdemConfig:
     gradient_norm: float = 1.0
     ema_decay: float = 0.999
     network: NetworkConfig = field(default_factory=NetworkConfig)
+
+    def __post_init__(self) -> None:
+        if self.global_draws and (self.proposal_length is None or not self.chain_steps):
+            raise InputError(
+                "idem.global-draws needs idem.proposal-length and idem.chain-steps: give both"
+            )
 
     def biases(self) -> list[str]:
         """What keeps the samples from following the learned law, in words, for the report."""

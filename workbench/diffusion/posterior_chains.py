@@ -6,14 +6,15 @@ Where h is large against the target's stiffest scale, importance sampling of the
 
 leaves one draw of thousands. But x was made as x_0 + sqrt(h) eps from a sample x_0 of the buffer, and
 x_0 is an exact draw of p(z | x) wherever the buffer already follows the target. So K chains start at
-x_0 and make J Metropolis-adjusted Langevin steps that leave p(z | x) invariant; their second half is
-the sample. If the buffer follows exp(-u), so does every draw, for any J; if it does not, the chains
-move it there, and the next buffer is nearer: the target density is the fixed point of the training
-loop. How fast depends on J, and chains that do not cross between modes leave the mode weights to the
-noise levels at which modes merge.
+x_0 and make moves that leave p(z | x) invariant: first, each chooses by importance weight between x_0
+and M fresh draws of the Gaussian posterior of `score_target` (iterated sampling-importance-resampling,
+Andrieu, Lee and Vihola, 2018, arXiv 1312.6432), which carries it between modes; then J Metropolis-adjusted
+Langevin steps, whose second half is the sample. If the buffer follows exp(-u), so does every draw, for
+any M and J; if it does not, the chains move it there, and the next buffer is nearer: the target
+density is the fixed point of the training loop.
 
-Cost: K (J + 1) energies and forces per x. The chains serve one estimate and are dropped: none of
-their states enters the buffer.
+Cost: M + K (J + 1) energies per x. The chains serve one estimate and are dropped: none of their
+states enters the buffer.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ def posterior_chains(
     n_steps: int,
     fine_length: float,
     generator: torch.Generator,
+    n_global: int = 0,
+    proposal_length: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
     """Draws z [batch, draw, *event] of equal weight and forces -grad u there; n_chains times the
     second half of n_steps draws. The first step has the variance min(h, fine_length^2) / 2; steps
@@ -46,6 +49,8 @@ def posterior_chains(
     column = variance.view(-1, 1, *[1] * (x.dim() - 1))
     noisy = x[:, None]
     z = clean[:, None].expand(-1, n_chains, *clean.shape[1:]).contiguous()
+    if n_global:
+        z = _global_move(energy, z, noisy, column, n_global, proposal_length, generator)
     u, force = _evaluate(energy, z)
     step = 0.5 * column.clamp_max(fine_length**2)
     draws, forces = [], []
@@ -57,6 +62,31 @@ def posterior_chains(
             draws.append(z)
             forces.append(force)
     return torch.cat(draws, dim=1), torch.cat(forces, dim=1)
+
+
+def _global_move(
+    energy: Energy,
+    z: Tensor,
+    noisy: Tensor,
+    variance: Tensor,
+    n_draws: int,
+    length: float,
+    generator: torch.Generator,
+) -> Tensor:
+    """Every chain chooses, by weight exp(-u(z) + |z|^2 / (2 length^2)), between the row's clean sample and
+    `n_draws` draws of N(m x, m h), m = length^2 / (length^2 + h)."""
+    shrink = 1.0 / (1.0 + variance / length**2)
+    noise = torch.randn((len(z), n_draws, *z.shape[2:]), generator=generator, dtype=z.dtype)
+    noise = centred(noise) if energy.mean_free else noise
+    fresh = shrink * noisy + (shrink * variance).sqrt() * noise
+    candidates = torch.cat([z[:, :1], fresh], dim=1)
+    u = energy.energy(candidates.flatten(0, 1)).view(candidates.shape[:2])
+    log_weights = 0.5 / length**2 * candidates.flatten(2).square().sum(-1) - u
+    log_weights = log_weights.nan_to_num(-HUGE, HUGE, -HUGE).clamp(-HUGE, HUGE)
+    shares = torch.softmax(log_weights, dim=1)
+    chosen = torch.multinomial(shares, z.shape[1], replacement=True, generator=generator)
+    rows = chosen + candidates.shape[1] * torch.arange(len(z))[:, None]
+    return candidates.flatten(0, 1)[rows]
 
 
 def _evaluate(energy: Energy, z: Tensor) -> tuple[Tensor, Tensor]:

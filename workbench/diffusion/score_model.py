@@ -1,15 +1,15 @@
 """The learned score of a noised density, for vectors and for particle systems.
 
-    s(x, t) = -x / (h + l^2)  +  [ net(x / sqrt(h + l^2), t, v) + a(t) v ] / sqrt(h + d^2)
-    v = bound( sqrt(h + d^2) F(x) )
+    s(x, t) = -r x / (h + l^2)  +  [ sqrt(r) net(x / sqrt(h + l^2), t, v) + g v ] / sqrt(h + d^2)
+    v = bound( sqrt(h + d^2) F(x) ),   r = h / (h + d^2),   g = 1 - r + r a(t)
 
 with h(t) the noise variance, l the length scale of the target and d its fine scale. The first term is
-the score of a Gaussian of that scale; the net starts at zero. v, on by default, is the target's own
-force F = -grad u in units of the noise, its norm softly held below `FORCE_REACH` per coordinate; the
-gate a(t) starts at d^2 / (h + d^2): as h -> 0 the score *is* the force, which a net alone would have
-to relearn where it is sharpest (the Langevin parametrisation of path-integral samplers, Zhang and
-Chen, 2022, arXiv 2111.15141, brought to iDEM). The network of a particle system sees v too. It costs
-one energy evaluation per network evaluation, counted.
+the score of a Gaussian of that scale; the net starts at zero. v is the target's own force F = -grad u
+in units of the noise, its norm softly held below `FORCE_REACH` per coordinate: as h -> 0 the score *is*
+the force, which a net alone would have to relearn where it is sharpest (the Langevin parametrisation
+of path-integral samplers, Zhang and Chen, 2022, arXiv 2111.15141, brought to iDEM). The network of a
+particle system sees v too. It costs one energy evaluation per network evaluation, counted. Without
+the force channel v = 0 and r = 1.
 """
 
 from __future__ import annotations
@@ -89,14 +89,14 @@ class ScoreModel(nn.Module):
         variance = self.schedule.variance(t)
         total = (variance + self.config.length**2).view(-1, *ones)
         fine = (variance + self.config.fine_length**2).view(-1, *ones)
-        force = torch.zeros_like(x)
+        force, share = torch.zeros_like(x), torch.ones_like(fine)
         if self.config.use_force:
             force = self._bounded_force(x, fine).to(x.dtype)
+            share = variance.view(-1, *ones) / fine
         inner = x * total.rsqrt()
         net = self.net(inner, t, force) if self.particles else self.net(inner, t)
-        gate = self.gate(sinusoidal(t, N_TIME, 16.0)).view(-1, *ones)
-        gate = gate + self.config.fine_length**2 / fine
-        return (net + gate * force) * fine.rsqrt() - x / total
+        gate = 1.0 - share + share * self.gate(sinusoidal(t, N_TIME, 16.0)).view(-1, *ones)
+        return (share.sqrt() * net + gate * force) * fine.rsqrt() - share * x / total
 
     def _bounded_force(self, x: Tensor, fine: Tensor) -> Tensor:
         """The force times sqrt(h + d^2), its norm per particle softly held below a bound. Computed in

@@ -91,10 +91,13 @@ def chain_score(
     fine_length: float,
     generator: torch.Generator,
     control: Control = "variance",
+    n_global: int = 0,
+    proposal_length: float | None = None,
 ) -> ScoreTarget:
     """The same score from `posterior_chains` that start at the clean sample `x` was made from."""
+    length = fine_length if proposal_length is None else proposal_length
     z, force = posterior_chains(
-        energy, x, variance, clean, n_chains, n_steps, fine_length, generator
+        energy, x, variance, clean, n_chains, n_steps, fine_length, generator, n_global, length
     )
     weights = torch.full(z.shape[:2], 1.0 / z.shape[1], dtype=z.dtype, device=z.device)
     rate = variance.rsqrt()
