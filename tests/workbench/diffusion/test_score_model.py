@@ -54,13 +54,13 @@ def test_gradient_of_the_whole_score_against_finite_differences(generator):
     assert torch.allclose((gradient * direction).flatten(1).sum(1), expected, rtol=1e-3)
 
 
-def test_untrained_score_at_no_noise_is_force_and_gaussian_base(generator):
-    """At t = 0 the gate is one: s = F - x / l^2, for forces well below the soft bound."""
+def test_score_at_no_noise_is_the_force(generator):
+    """At t = 0 nothing else is left, trained or not, for forces well below the soft bound."""
     mixture = GaussianMixture(torch.zeros((1, 2)), torch.tensor([3.0]))
     x = torch.randn((16, 2), generator=generator, dtype=torch.float64)
     score = model_of(mixture, fine_length=1e-3)(x, torch.zeros(16, dtype=torch.float64))
     force = mixture.energy_and_force(x)[1]
-    assert torch.allclose(score.detach(), force - x / 4.0, rtol=1e-4, atol=1e-6)
+    assert torch.allclose(score.detach(), force, rtol=1e-4, atol=1e-6)
 
 
 def test_untrained_score_at_full_noise_is_the_priors(generator):
