@@ -10,9 +10,16 @@ import pytest
 
 from domains.molecules.named_molecules import STRUCTURE
 from pipelines import cli
-from tests.pipelines.boltzmann_runs import SMALL, VACUUM, metrics, run
+from pipelines.boltzmann import presentation
+from tests.pipelines.boltzmann_runs import SMALL, VACUUM, blank_picture, metrics, run
+from workbench.training import checkpoint
 
 AMBER = ["--forcefield", "amber96.xml"]
+
+
+@pytest.fixture(autouse=True)
+def without_pictures(monkeypatch):
+    monkeypatch.setattr(presentation, "save", blank_picture)
 
 
 def refused(capsys, out: Path, *flags: str) -> str:
@@ -153,22 +160,18 @@ def test_a_full_disk_stops_with_the_run_intact(capsys, tmp_path, monkeypatch):
     assert (out / "samples" / "samples.npz").exists() and metrics(out)
 
 
-@pytest.mark.parametrize("module", ["workbench.runs.plotting", "workbench.training.checkpoint"])
-def test_a_full_disk_elsewhere_is_one_sentence_too(module, capsys, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("module", "function"), [(presentation, "save"), (checkpoint, "_write_through")]
+)
+def test_a_full_disk_elsewhere_is_one_sentence_too(module, function, capsys, tmp_path, monkeypatch):
     """Figures and checkpoints fill disks as well as samples do."""
-    import importlib
-
-    from matplotlib.figure import Figure
 
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     out = tmp_path / "run"
     with monkeypatch.context() as patched:
-        if module.endswith("plotting"):
-            patched.setattr(Figure, "savefig", full)
-        else:
-            patched.setattr(importlib.import_module(module), "_write_through", full)
+        patched.setattr(module, function, full)
         assert run(out, "--system", "funnel-easy", "--sampler", "mala") == 2
     said = capsys.readouterr().err
     assert "no space left" in said and "Traceback" not in said
