@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -48,6 +48,9 @@ MEANINGS = {
     "r_hat_geometric": "split R-hat of the geometric variable",
     "ess_energy": "independent samples by the autocorrelation of the energy",
     "ess_geometric": "independent samples by the autocorrelation of the geometric variable",
+    "acceptance": "mean acceptance of the moves",
+    "swap_rate": "smallest swap rate between neighbouring temperatures",
+    "round_trips": "journeys from the target to the hottest temperature and back; n = ladders",
     "n_energy_evaluations": "energies computed in training and sampling, with or without force",
     "seconds": "training and sampling, without compilation and evaluation",
     "cpu_seconds": "the same in processor time",
@@ -94,9 +97,9 @@ def evaluate(comparison: Comparison) -> Figures:
 def _energy_figures(c: Comparison) -> Figures:
     raw, known = c.drawn.raw, c.problem.energy.known
     base = c.baseline.samples if c.baseline else None
-    truth = known.mean_energy.value if known.mean_energy else None
+    truth = known.mean_energy
     if truth is None and c.reference is not None:
-        truth = c.reference.samples.mean_energy().value
+        truth = c.reference.samples.mean_energy()
     figures = {
         "mean_energy": _estimate(
             raw.mean_energy(),
@@ -127,7 +130,7 @@ def _virial(c: Comparison, samples: WeightedSamples) -> Figure:
     return _estimate(
         mean_virial(samples, force),
         len(samples),
-        reference=c.problem.energy.degrees_of_freedom,
+        reference=Estimate(c.problem.energy.degrees_of_freedom),
         unit="kT",
     )
 
@@ -161,13 +164,15 @@ def _weighted_figures(c: Comparison) -> Figures:
     if weighted is None:
         return {}
     n = len(weighted)
-    truth = known.mean_energy.value if known.mean_energy else None
+    truth = known.log_partition
     log_z = weighted.log_partition()
     figures = {
         "ess_fraction": Figure(weighted.ess_fraction(), n=n),
         "pareto_k": Figure(weighted.pareto_k(), n=n),
-        "log_partition": _estimate(log_z, n, reference=known.log_partition),
-        "mean_energy_weighted": _estimate(weighted.mean_energy(), n, reference=truth, unit="kT"),
+        "log_partition": _estimate(log_z, n, reference=None if truth is None else Estimate(truth)),
+        "mean_energy_weighted": _estimate(
+            weighted.mean_energy(), n, reference=known.mean_energy, unit="kT"
+        ),
     }
     if known.log_partition is not None:
         error = abs(log_z.value - known.log_partition)
@@ -229,19 +234,18 @@ def _molecule_figures(c: Comparison) -> Figures:
     if c.reference is not None:
         reference_angles = molecule.angles(c.reference.samples.x)
         assert reference_angles is not None
-        truth = float(((reference_angles[:, 0] > 0) & (reference_angles[:, 0] < 2)).double().mean())
+        among = (reference_angles[:, 0] > 0) & (reference_angles[:, 0] < 2)
+        truth = c.reference.samples.expectation(among.double())
         n = _independent(c.drawn)
         found_jsd, floor = ramachandran_divergence(raw, angles, reference_angles, c.generator, n)
         figures["ramachandran_jsd"] = Figure(
             found_jsd, n=n or len(raw), floor=floor.value, unit="nat"
         )
     share = raw.expectation(inside.double())
-    figures["phi_positive_population"] = _estimate(share, len(raw), reference=truth)
+    found = _estimate(share, len(raw), reference=truth)
     if share.value in (0.0, 1.0):  # no spread among the samples, which is not to be sure
-        figures["phi_positive_population"] = Figure(
-            share.value, None, len(raw), reference=truth, why="every sample says the same"
-        )
-    return figures
+        found = replace(found, stderr=None, why="every sample says the same")
+    return figures | {"phi_positive_population": found}
 
 
 def _chain_figures(drawn: Drawn) -> Figures:
@@ -288,11 +292,14 @@ def _weights(samples: WeightedSamples) -> Tensor | None:
 def _estimate(
     found: Estimate,
     n: int,
-    reference: float | None = None,
+    reference: Estimate | None = None,
     baseline: float | None = None,
     unit: str | None = None,
 ) -> Figure:
-    return Figure(found.value, found.stderr, n, None, baseline, reference, unit)
+    """Where the reference has an error of its own, that error is the floor of the comparison."""
+    value = None if reference is None else reference.value
+    floor = None if reference is None else (reference.stderr or None)
+    return Figure(found.value, found.stderr, n, floor, baseline, value, unit)
 
 
 def _optional(found: Estimate | None, n: int, why: str | None, unit: str | None = None) -> Figure:

@@ -279,21 +279,18 @@ def _chains_drawn(config: Config, problem: Problem, fitted: Fitted) -> Drawn:
     plan, state = _plan(config, config.chain.kept), fitted.state[0]
     xs, energies = collect.target_traces(module, settings, state)
     geometric = torch.stack([problem.geometric(x) for x in xs])
-    figures = {
-        f"acceptance/{k}": Figure(float(rate))
-        for k, rate in enumerate(collect.mean_acceptance(plan, state))
-    }
+    acceptance = collect.mean_acceptance(plan, state)
+    figures = {"acceptance": Figure(float(acceptance.mean()))}
     lines = [
         f"{problem.sampler.upper()}: {config.chain.chains} independent chains, {config.chain.warmup} "
         f"warm-up steps, then {config.chain.kept} samples each, {config.chain.thin} steps apart."
     ]
     if problem.sampler == "pt":
         sampler = state.sampler
-        for k, rate in enumerate(sampler.swap_rates()):
-            figures[f"swap_rate/{k}"] = Figure(float(rate))
-        figures["round_trips"] = Figure(
-            float(sampler.round_trips.sum()), n=config.chain.chains, unit="all ladders"
-        )
+        rates = sampler.swap_rates()
+        if len(rates):
+            figures["swap_rate"] = Figure(float(rates.min()))
+        figures["round_trips"] = Figure(int(sampler.round_trips.sum()), n=config.chain.chains)
         temperatures = ", ".join(f"{1 / float(b):.3g}" for b in sampler.betas)
         lines.append(f"Temperatures of the ladder, in units of the target's: {temperatures}.")
     if state.n_nonfinite:

@@ -24,6 +24,8 @@ class Verdict:
 def judge(figure: Figure, higher_is_better: bool = False) -> Verdict:
     """Against the reference (in standard errors), the noise floor and the classical baseline.
 
+    A floor beside a reference is the standard error of the reference, and adds to the figure's own.
+
     A figure with a floor or a reference of its own is better when it is nearer; any other is better
     when it is lower, or higher where `higher_is_better`.
     """
@@ -31,13 +33,14 @@ def judge(figure: Figure, higher_is_better: bool = False) -> Verdict:
         return Verdict(None, [f"not computed: {figure.why}"])
     good, words = None, []
     if figure.reference is not None:
-        good, sentence = _against_reference(figure.value, figure.stderr, figure.reference)
+        error = math.hypot(figure.stderr or 0.0, figure.floor or 0.0)
+        good, sentence = _against_reference(figure.value, error, figure.reference)
         words.append(sentence)
-    if figure.floor is not None:
+    elif figure.floor is not None:
         above = figure.value > FLOOR_FACTOR * figure.floor
         at = f"{figure.value / figure.floor:.3g} x the noise floor" if figure.floor > 0 else ""
         words.append(at if above and at else "above the floor" if above else "at the noise floor")
-        good = not above if good is None else good
+        good = not above
     if figure.baseline is not None:
         words.append(_against_baseline(figure, higher_is_better))
     return Verdict(good, words)
