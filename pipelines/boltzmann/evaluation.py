@@ -242,10 +242,10 @@ def _molecule_figures(c: Comparison) -> Figures:
             found_jsd, n=n or len(raw), floor=floor.value, unit="nat"
         )
     share = raw.expectation(inside.double())
-    found = _estimate(share, len(raw), reference=truth)
+    positive = _estimate(share, len(raw), reference=truth)
     if share.value in (0.0, 1.0):  # no spread among the samples, which is not to be sure
-        found = replace(found, stderr=None, why="every sample says the same")
-    return figures | {"phi_positive_population": found}
+        positive = replace(positive, stderr=None, why="every sample says the same")
+    return figures | {"phi_positive_population": positive}
 
 
 def _chain_figures(drawn: Drawn) -> Figures:
