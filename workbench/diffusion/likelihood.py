@@ -18,6 +18,7 @@ Classical Runge-Kutta of fourth order in float64 on `n_steps` uniform steps of t
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -120,12 +121,14 @@ def _integrate(
     step = (stop - start) / n_steps
     total = x.new_zeros(len(x))
     rate = _rate(score, schedule, probes)
-    for k in range(n_steps):
-        t = start + k * step
+    # Not t + step: rounding would carry the last time below zero, where there is no noise level.
+    times = [start + (stop - start) * (k / n_steps) for k in range(n_steps + 1)]
+    for t, after in itertools.pairwise(times):
+        middle = 0.5 * (t + after)
         v1, d1 = rate(x, t)
-        v2, d2 = rate(x + 0.5 * step * v1, t + 0.5 * step)
-        v3, d3 = rate(x + 0.5 * step * v2, t + 0.5 * step)
-        v4, d4 = rate(x + step * v3, t + step)
+        v2, d2 = rate(x + 0.5 * step * v1, middle)
+        v3, d3 = rate(x + 0.5 * step * v2, middle)
+        v4, d4 = rate(x + step * v3, after)
         x = x + step / 6.0 * (v1 + 2.0 * v2 + 2.0 * v3 + v4)
         total = total + step / 6.0 * (d1 + 2.0 * d2 + 2.0 * d3 + d4)
     return x, total

@@ -103,3 +103,22 @@ def test_chunks_do_not_change_what_is_returned(generator):
         EXACT, energy.score(SCHEDULE), energy, SCHEDULE, 1.0, 10, generator, chunk=4
     )
     assert drawn.x.shape == (10, 2) and drawn.log_weights.shape == (10,)
+
+
+@pytest.mark.parametrize("n_steps", [3, 7, 20, 49, 60])
+def test_no_time_outside_the_schedule_is_asked_for(n_steps, generator):
+    """A noise level at t = -1e-17 is negative, and its root not a number."""
+    energy, times = IsotropicGaussian(1.0, (2,)), []
+    exact = energy.score(SCHEDULE)
+
+    def score(x, t):
+        times.append(float(t[0]))
+        return exact(x, t)
+
+    config = FlowConfig(n_steps=n_steps)
+    likelihood.flow_samples(config, score, energy, SCHEDULE, 1.0, 2, generator)
+    assert min(times) == 0.0 and max(times) == 1.0
+    times.clear()
+    x = torch.zeros((2, 2))
+    likelihood.flow_log_density(config, score, energy, SCHEDULE, 1.0, x, generator)
+    assert min(times) == 0.0 and max(times) == 1.0
