@@ -164,19 +164,20 @@ def _weighted_figures(c: Comparison) -> Figures:
     if weighted is None:
         return {}
     n = len(weighted)
-    truth = known.log_partition
-    log_z = weighted.log_partition()
     figures = {
         "ess_fraction": Figure(weighted.ess_fraction(), n=n),
         "pareto_k": Figure(weighted.pareto_k(), n=n),
-        "log_partition": _estimate(log_z, n, reference=None if truth is None else Estimate(truth)),
         "mean_energy_weighted": _estimate(
             weighted.mean_energy(), n, reference=known.mean_energy, unit="kT"
         ),
     }
-    if known.log_partition is not None:
-        error = abs(log_z.value - known.log_partition)
-        figures["log_partition_error"] = Figure(error, stderr=log_z.stderr, n=n)
+    if c.drawn.log_z_known:
+        log_z, truth = weighted.log_partition(), known.log_partition
+        known_log_z = None if truth is None else Estimate(truth)
+        figures["log_partition"] = _estimate(log_z, n, reference=known_log_z)
+        if truth is not None:
+            error = abs(log_z.value - truth)
+            figures["log_partition_error"] = Figure(error, stderr=log_z.stderr, n=n)
     if c.reference is not None:
         figures["energy_w2_weighted"] = Figure(
             energy_w2(weighted.energy, c.reference.samples.energy, weighted.weights()),

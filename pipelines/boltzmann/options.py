@@ -32,6 +32,8 @@ class ChainOptions:
     """Temperatures of parallel tempering, the target included."""
     hottest: float = 4.0
     """Hottest temperature of the ladder, in units of the target's."""
+    mbar: bool = False
+    """Keep the samples of every temperature and weigh them for the target by MBAR."""
     rung_move: Literal["hmc", "mala"] = "hmc"
     """The move within a rung of parallel tempering."""
 

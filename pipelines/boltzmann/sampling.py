@@ -15,7 +15,7 @@ from pipelines.boltzmann.options import Config
 from pipelines.boltzmann.prepare import Problem, starts
 from workbench.diffusion import idem, likelihood
 from workbench.diffusion.score_model import ScoreModel
-from workbench.mcmc import collect, hmc, mala, smc, tempering
+from workbench.mcmc import collect, hmc, mala, mbar, smc, tempering
 from workbench.runs.folder import RunFolder
 from workbench.runs.metrics import Figure
 from workbench.samples import WeightedSamples
@@ -43,6 +43,7 @@ class Drawn:
     weighted   a second set with importance weights, or None
     energies, geometric   traces [kept, chain] of Markov chains, or None
     figures, lines        what the sampler says of itself, for metrics.json and the report
+    log_z_known           the mean weight is Z; weights of MBAR have another constant
     """
 
     raw: WeightedSamples
@@ -52,6 +53,7 @@ class Drawn:
     geometric: Tensor | None = None
     figures: dict[str, Figure] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
+    log_z_known: bool = True
 
 
 def draw(config: Config, problem: Problem, folder: RunFolder) -> Drawn:
@@ -212,8 +214,12 @@ def kernel(config: Config, problem: Problem, name: str) -> tuple[ModuleType, Any
         return hmc, move_hmc
     if name == "mala":
         return mala, move_mala
-    move = move_hmc if chain.rung_move == "hmc" else move_mala
-    return tempering, tempering.Config(n_rungs=chain.rungs, beta_min=1.0 / chain.hottest, move=move)
+    return tempering, tempering.Config(
+        n_rungs=chain.rungs,
+        beta_min=1.0 / chain.hottest,
+        n_kept_rungs=chain.rungs if chain.mbar else 1,
+        move=move_hmc if chain.rung_move == "hmc" else move_mala,
+    )
 
 
 def _draw_chains(config: Config, problem: Problem, folder: RunFolder) -> Drawn:
@@ -295,9 +301,32 @@ def _chains_drawn(config: Config, problem: Problem, fitted: Fitted) -> Drawn:
         lines.append(f"Temperatures of the ladder, in units of the target's: {temperatures}.")
     if state.n_nonfinite:
         lines.append(f"{state.n_nonfinite} proposals were refused because they were not finite.")
+    weighted = None
+    if problem.sampler == "pt" and config.chain.mbar:
+        weighted, more = _by_mbar(settings, state)
+        lines += more
     raw = _in_double(problem, collect.target_samples(module, settings, state))
     cost = Cost(problem.energy.n_energy, fitted.seconds, fitted.cpu_seconds)
-    return Drawn(raw, cost, None, energies.double(), geometric.double(), figures, lines)
+    traces = (energies.double(), geometric.double())
+    return Drawn(raw, cost, weighted, *traces, figures, lines, log_z_known=False)
+
+
+def _by_mbar(
+    settings: tempering.Config, state: collect.Collection
+) -> tuple[WeightedSamples, list[str]]:
+    """All rungs weighted for the target, and the ratios of partition functions in words."""
+    seen = tempering.observe(settings, state.sampler)
+    kept = (state.x[: state.n_kept], state.energy[: state.n_kept])
+    ladder = mbar.reweight(mbar.Config(), *kept, seen.beta, seen.ladder)
+    ratios = [
+        f"{float(value):.3f} ± {float(error):.2g} at T = {1 / float(beta):.3g}"
+        for beta, value, error in zip(
+            ladder.betas, ladder.log_partition, ladder.stderr, strict=True
+        )
+    ][1:]
+    line = "log Z(T) / Z(target) by MBAR over the ladder: " + ", ".join(ratios) + "."
+    samples = ladder.samples
+    return replace(samples, x=samples.x.double(), energy=samples.energy.double()), [line]
 
 
 # ------------------------------------------------------------------------------------------- SMC
