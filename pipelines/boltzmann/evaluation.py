@@ -75,7 +75,8 @@ def energy_floor(reference: Reference | None, n: int, generator: torch.Generator
     if reference is None:
         return None
     samples = reference.samples
-    return noise_floor(energy_w2, samples.energy, n, generator, chain=samples.chain).value
+    chain = samples.chain if samples.chain is not None and int(samples.chain.max()) else None
+    return noise_floor(energy_w2, samples.energy, n, generator, chain=chain).value
 
 
 def evaluate(comparison: Comparison) -> Figures:

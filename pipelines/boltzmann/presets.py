@@ -33,13 +33,13 @@ def preset(name: Preset, system: str = "alanine-dipeptide", sampler: str = "auto
     if sampler == "auto":
         sampler = "pt" if row == "molecule" else "idem"
     config = Config(preset=name, system=system)
+    if name == "smoke":
+        config = replace(config, n_samples=200)
+    elif row == "gmm40":
+        config = replace(config, n_samples=10_000)
     if sampler == "idem":
         config = replace(config, **_IDEM[name](row))
     config = replace(config, chain=_chains(name, row), smc=_smc(name, row), md=_md(name))
-    if name == "smoke":
-        config = replace(config, n_samples=200)
-    elif sampler == "idem" and row == "gmm40":
-        config = replace(config, n_samples=10_000)
     if name == "laptop" and sampler == "idem" and row in ("dw4", "lj-small"):
         config = replace(config, polish_steps=200)
     return config
@@ -88,7 +88,11 @@ def _idem_smoke(row: str) -> dict:
         sde_steps=40,
         network=replace(base.network, width=32, layers=2),
     )
-    return {"idem": base, "flow": FlowConfig(n_steps=20, probes=2)}
+    if row in ("lj-large", "molecule"):
+        fewer = replace(base, steps=60, steps_per_round=30, samples_per_round=16, batch=16)
+        base = replace(fewer, sde_steps=20, network=replace(base.network, width=16))
+        return {"idem": base, "flow": FlowConfig(n_steps=5, probes=1), "n_samples": 50}
+    return {"idem": base, "flow": FlowConfig(n_steps=10, probes=1)}
 
 
 def _idem_laptop(row: str) -> dict:

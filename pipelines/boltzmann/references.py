@@ -71,7 +71,7 @@ def find_reference(config: Config, problem: Problem, folder: RunFolder) -> Refer
     an own long run of parallel tempering for small clusters; None otherwise."""
     if config.reference is not None and problem.reference is not None:
         line = f"{len(problem.reference)} samples of {config.reference.name}"
-        return Reference(_weigh(problem, problem.reference), line)
+        return Reference(_frames(problem, problem.reference), line)
     if isinstance(problem.energy.wrapped, ExactSampler):
         generator = problem.generator(config.seed, "reference")
         x = problem.energy.wrapped.exact_samples(N_EXACT, generator).double()
@@ -81,6 +81,13 @@ def find_reference(config: Config, problem: Problem, folder: RunFolder) -> Refer
     if problem.energy.event_shape[0] <= LARGEST_OWN_REFERENCE:
         return _own_chains(config, problem, folder)
     return None
+
+
+def _frames(problem: Problem, x: Tensor) -> WeightedSamples:
+    """Frames of a file as one chain in the order of time: a rare basin is often visited in a few long
+    stretches, and errors are taken over blocks."""
+    chain = torch.zeros(len(x), dtype=torch.int64)
+    return WeightedSamples(x, problem.energy.wrapped.energy(x), None, chain)
 
 
 def _weigh(problem: Problem, x: Tensor) -> WeightedSamples:
@@ -97,7 +104,7 @@ def _public_frames(config: Config, problem: Problem) -> Reference | None:
         return None
     assert problem.molecule is not None
     x = read_reference(path, problem.energy, problem.molecule.topology)
-    return Reference(_weigh(problem, x), f"{len(x)} published frames (data set {path.name})")
+    return Reference(_frames(problem, x), f"{len(x)} published frames (data set {path.name})")
 
 
 def _own_chains(config: Config, problem: Problem, folder: RunFolder) -> Reference:

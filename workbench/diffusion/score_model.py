@@ -104,4 +104,6 @@ class ScoreModel(nn.Module):
         force: Tensor = _Force.apply(x.double(), self.energy, 1e-5 * self.config.length)
         force = force * fine.double().sqrt()
         bound = FORCE_REACH**2 * self.energy.event_shape[-1]
-        return force * (1.0 + force.square().sum(-1, keepdim=True) / bound).rsqrt()
+        force = force * (1.0 + force.square().sum(-1, keepdim=True) / bound).rsqrt()
+        # A bound per particle does not keep the sum of forces at zero.
+        return centred(force) if self.energy.mean_free else force
