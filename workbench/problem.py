@@ -145,7 +145,8 @@ def normal_like_space(
     energy: Energy, n: int, generator: torch.Generator, dtype: torch.dtype = torch.float32
 ) -> Tensor:
     """Standard normal draws `[n, *event]` on the space the density lives on."""
-    return project(energy, torch.randn((n, *energy.event_shape), generator=generator, dtype=dtype))
+    shape, device = (n, *energy.event_shape), generator.device
+    return project(energy, torch.randn(shape, generator=generator, dtype=dtype, device=device))
 
 
 class CountedEnergy:

@@ -72,6 +72,9 @@ class MdOptions:
 class Config(CommonOptions):
     """Samples of a Boltzmann density, with weights, free energies and error bars."""
 
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where iDEM trains and samples; auto takes CUDA where there is one. Markov chains run in
+    compiled kernels on the CPU."""
     system: str = "alanine-dipeptide"
     """gmm40 gmm25 funnel-easy funnel-hard many-well-32 dw4 lj13 lj55 ljN alanine-dipeptide
     alanine-dipeptide-vacuum alanine-dipeptide-ff99sbildn-obc alanine-dipeptide-amber14-obc1; not
@@ -123,7 +126,7 @@ class Config(CommonOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.temperature <= 0:
+        if not self.temperature > 0:
             raise InputError(f"--temperature is {self.temperature:g}: give kelvin above zero")
         for name in ("n_samples", "polish_steps"):
             if getattr(self, name) < (name == "n_samples"):

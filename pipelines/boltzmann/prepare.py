@@ -75,10 +75,12 @@ class Problem:
     def is_synthetic(self) -> bool:
         return len(self.energy.event_shape) == 1
 
-    def generator(self, seed: int, stage: str) -> torch.Generator:
+    def generator(
+        self, seed: int, stage: str, device: torch.device | None = None
+    ) -> torch.Generator:
         """Random numbers of one stage: stages do not depend on each other's length."""
         mixed = seed * 1_000_003 + sum(ord(c) * 131**k for k, c in enumerate(stage))
-        return torch.Generator().manual_seed(mixed % 2**63)
+        return torch.Generator(device or "cpu").manual_seed(mixed % 2**63)
 
 
 def problem(config: Config) -> Problem:

@@ -19,6 +19,7 @@ from workbench.mcmc import collect, hmc, mala, mbar, smc, tempering
 from workbench.runs.folder import RunFolder
 from workbench.runs.metrics import Figure
 from workbench.samples import WeightedSamples
+from workbench.training.devices import resolve_device
 from workbench.training.fit import Fitted, fit
 
 CHUNK = 500
@@ -83,7 +84,8 @@ def _compile_kernels(problem: Problem) -> None:
 
 def train_idem(config: Config, problem: Problem, folder: RunFolder) -> Fitted:
     """The trained state; `state[0].average` has the weights that samples are drawn with."""
-    energy, generator = problem.energy, problem.generator(config.seed, "training")
+    energy, device = problem.energy, resolve_device(config.device)
+    generator = problem.generator(config.seed, "training", device)
     algorithm = idem.init(config.idem, energy, generator)
 
     def step(state: Any) -> tuple[Any, dict[str, float]]:
@@ -150,6 +152,7 @@ def flow_samples(
 ) -> tuple[WeightedSamples, Fitted]:
     """`n` samples of the probability flow with importance weights."""
     double = ScoreModel(problem.energy, idem.schedule(config.idem), config.idem.network).double()
+    double.to(next(model.parameters()).device)
     double.load_state_dict({k: v.double() for k, v in model.state_dict().items()})
     double.requires_grad_(False)
 
@@ -179,14 +182,15 @@ def _in_chunks(
     some: Callable[[int, torch.Generator], tuple[Tensor, Tensor]],
 ) -> tuple[Tensor, Tensor, Fitted]:
     """`n` draws of `some`, a chunk at a time through the fit loop, so that they can be resumed."""
-    generator = problem.generator(config.seed, stage)
+    generator = problem.generator(config.seed, stage, resolve_device(config.device))
     x = torch.zeros((n, *problem.energy.event_shape), dtype=torch.float64)
     values = torch.zeros(n, dtype=torch.float64)
 
     def step(state: Any) -> tuple[Any, dict[str, float]]:
         x, values, done, _, _ = state
         size = min(CHUNK, n - done)
-        x[done : done + size], values[done : done + size] = some(size, generator)
+        new, value = some(size, generator)
+        x[done : done + size], values[done : done + size] = new.cpu(), value.cpu()
         return (x, values, done + size, generator, problem.energy), {"samples": done + size}
 
     fitted = fit(

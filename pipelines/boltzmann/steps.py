@@ -16,6 +16,7 @@ from workbench.runs.folder import RunFolder
 from workbench.runs.metrics import Figure
 from workbench.runs.report import write_report
 from workbench.samples import WeightedSamples
+from workbench.training.devices import resolve_device
 
 
 def work(config: Config, problem: Problem, folder: RunFolder) -> None:
@@ -58,7 +59,7 @@ def _work(config: Config, problem: Problem, folder: RunFolder) -> None:
         n_energy_evaluations=drawn.cost.n_evaluations,
         n_energy_evaluations_baseline=baseline.cost.n_evaluations if baseline else None,
         seed=config.seed,
-        device="cpu",
+        device=str(resolve_device(config.device)),
         threads=config.threads,
     )
     folder.write_metrics(figures)

@@ -57,11 +57,13 @@ def schedule(config: Config) -> GeometricSchedule:
 
 
 def init(config: Config, energy: Energy, generator: torch.Generator) -> State:
-    """An untrained model, whose weights follow from the generator, and a buffer of prior draws."""
+    """An untrained model, whose weights follow from the generator, and a buffer of prior draws, on
+    the generator's device."""
+    device = generator.device
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
-        model = ScoreModel(energy, schedule(config), config.network)
-    buffer = torch.zeros((config.buffer_size, *energy.event_shape))
+        torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator, device=device)))
+        model = ScoreModel(energy, schedule(config), config.network).to(device)
+    buffer = torch.zeros((config.buffer_size, *energy.event_shape), device=device)
     n = min(config.buffer_size, 4 * config.samples_per_round)
     first = prior_samples(energy, schedule(config), config.network.length, n, generator)
     if config.relax_start:
@@ -79,8 +81,9 @@ def step(
     info: dict[str, float] = {}
     if state.steps_done % config.steps_per_round == 0 and state.steps_done > 0:
         info |= _refill(config, energy, state, generator)
-    rows = torch.randint(state.filled, (config.batch,), generator=generator)
-    t = torch.rand((config.batch,), generator=generator).clamp_min(1e-3)
+    device = generator.device
+    rows = torch.randint(state.filled, (config.batch,), generator=generator, device=device)
+    t = torch.rand((config.batch,), generator=generator, device=device).clamp_min(1e-3)
     variance = schedule(config).variance(t)
     spread = variance.sqrt().view(-1, *[1] * len(energy.event_shape))
     noise = normal_like_space(energy, config.batch, generator)
@@ -159,7 +162,7 @@ def _refill(
 ) -> dict[str, float]:
     new = generate(config, energy, state.average.module, config.samples_per_round, generator)  # type: ignore[arg-type]
     size = len(state.buffer)
-    rows = (state.next_row + torch.arange(len(new))) % size
+    rows = (state.next_row + torch.arange(len(new), device=new.device)) % size
     state.buffer[rows] = new
     state.next_row = int((state.next_row + len(new)) % size)
     state.filled = min(size, state.filled + len(new))

@@ -102,9 +102,12 @@ def _probes(
     """Vectors v with sum_v v (J v) = trace of J: the basis, or scaled random signs."""
     dim = math.prod(energy.event_shape)
     if divergence_kind(config, energy) == "exact":
-        basis = torch.eye(dim, dtype=torch.float64).view(dim, 1, *energy.event_shape)
+        basis = torch.eye(dim, dtype=torch.float64, device=generator.device).view(
+            dim, 1, *energy.event_shape
+        )
         return basis.expand(dim, n, *energy.event_shape)
-    signs = torch.randint(0, 2, (config.probes, n, *energy.event_shape), generator=generator)
+    shape, device = (config.probes, n, *energy.event_shape), generator.device
+    signs = torch.randint(0, 2, shape, generator=generator, device=device)
     return (2.0 * signs.double() - 1.0) / math.sqrt(config.probes)
 
 

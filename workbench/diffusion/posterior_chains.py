@@ -76,7 +76,8 @@ def _global_move(
     """Every chain chooses, by weight exp(-u(z) + |z|^2 / (2 length^2)), between the row's clean sample and
     `n_draws` draws of N(m x, m h), m = length^2 / (length^2 + h)."""
     shrink = 1.0 / (1.0 + variance / length**2)
-    noise = torch.randn((len(z), n_draws, *z.shape[2:]), generator=generator, dtype=z.dtype)
+    shape = (len(z), n_draws, *z.shape[2:])
+    noise = torch.randn(shape, generator=generator, dtype=z.dtype, device=z.device)
     noise = centred(noise) if energy.mean_free else noise
     fresh = shrink * noisy + (shrink * variance).sqrt() * noise
     candidates = torch.cat([z[:, :1], fresh], dim=1)
@@ -85,7 +86,7 @@ def _global_move(
     log_weights = log_weights.nan_to_num(-HUGE, HUGE, -HUGE).clamp(-HUGE, HUGE)
     shares = torch.softmax(log_weights, dim=1)
     chosen = torch.multinomial(shares, z.shape[1], replacement=True, generator=generator)
-    rows = chosen + candidates.shape[1] * torch.arange(len(z))[:, None]
+    rows = chosen + candidates.shape[1] * torch.arange(len(z), device=z.device)[:, None]
     return candidates.flatten(0, 1)[rows]
 
 
@@ -107,7 +108,7 @@ def _move(
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """One Metropolis-adjusted Langevin step of variance `step`; the mean acceptance per row."""
-    noise = torch.randn(z.shape, generator=generator, dtype=z.dtype)
+    noise = torch.randn(z.shape, generator=generator, dtype=z.dtype, device=z.device)
     noise = centred(noise) if energy.mean_free else noise
     offset = z - noisy
     proposal = z + _drift(force - offset / variance, step) + step.sqrt() * noise
@@ -117,7 +118,9 @@ def _move(
     log_ratio = 0.5 * (noise.square() - back.square() / step)
     log_ratio = log_ratio + (offset.square() - new_offset.square()) / (2.0 * variance)
     log_ratio = log_ratio.flatten(2).sum(-1) + u - new_u
-    accept = torch.rand(u.shape, generator=generator, dtype=u.dtype).log() < log_ratio
+    accept = (
+        torch.rand(u.shape, generator=generator, dtype=u.dtype, device=u.device).log() < log_ratio
+    )
     wide = accept.view(*accept.shape, *[1] * (z.dim() - 2))
     return (
         torch.where(wide, proposal, z),
