@@ -10,9 +10,9 @@ from torch import Tensor
 
 from domains.molecules import OpenMMEnergy
 from domains.molecules.langevin_md import LangevinConfig, LangevinDynamics, LangevinState
+from pipelines.boltzmann.drawn import Cost, Drawn
 from pipelines.boltzmann.options import Config
 from pipelines.boltzmann.prepare import Problem, starts
-from pipelines.boltzmann.sampling import Cost, Drawn
 from workbench.runs.folder import RunFolder
 from workbench.samples import WeightedSamples
 from workbench.training.fit import fit

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from domains.molecules.basins import free_energy_differences, populations
 from domains.molecules.ramachandran import ramachandran_divergence
+from pipelines.boltzmann.drawn import Drawn
 from pipelines.boltzmann.prepare import Problem
 from pipelines.boltzmann.references import Baseline, Reference
-from pipelines.boltzmann.sampling import Drawn
 from workbench.mcmc.diagnostics import diagnose
 from workbench.metrics.distances import energy_w2, pair_distance_tvd
 from workbench.metrics.floors import noise_floor

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipelines.boltzmann.chains import kernel
+from pipelines.boltzmann.drawn import Cost
 from pipelines.boltzmann.options import Config
 from pipelines.boltzmann.prepare import Problem, starts
 from pipelines.boltzmann.reference_file import read_reference
-from pipelines.boltzmann.sampling import Cost, kernel
 from workbench.data import manifests
 from workbench.errors import InputError
 from workbench.mcmc import collect, hmc, tempering

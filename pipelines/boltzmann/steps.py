@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from domains.molecules.trajectory_files import SystemRecord, write_arrays, write_trajectory
-from pipelines.boltzmann import evaluation, polishing, presentation, sampling
+from pipelines.boltzmann import chains, evaluation, learned, polishing, presentation, sampling
 from pipelines.boltzmann.options import Config
 from pipelines.boltzmann.prepare import Problem
 from pipelines.boltzmann.references import find_reference, run_baseline
@@ -88,11 +88,11 @@ def more_samples(config: Config, problem: Problem, folder: RunFolder, n: int) ->
     Raises InputError for a run whose sampler keeps no state to go on from."""
     stem = f"more-{len(list(folder.samples.glob('more-*.json'))) + 1}"
     if problem.sampler == "idem":
-        trained = sampling.train_idem(config, problem, folder)
+        trained = learned.train_idem(config, problem, folder)
         model = trained.state[0].average.module
-        samples, _ = sampling.flow_samples(config, problem, folder, model, n, stem)
+        samples, _ = learned.flow_samples(config, problem, folder, model, n, stem)
     elif problem.sampler in ("pt", "hmc", "mala"):
-        samples = sampling.continue_chains(config, problem, folder, n, stem)
+        samples = chains.continue_chains(config, problem, folder, n, stem)
     else:
         raise InputError(
             f"a run of {problem.sampler} keeps no sampler to draw from: run it again with more"
