@@ -85,11 +85,11 @@ def test_chains_and_dynamics_stopped_by_sigint(system, sampler, loop, size, tmp_
 @pytest.mark.parametrize("loop", ["generation", "flow", "reference"])
 def test_stopped_between_the_stages(loop, tmp_path, monkeypatch):
     """Interrupted as each stage begins: what was done is not done again, and the rest is the same."""
-    from pipelines.boltzmann import references, sampling
+    from pipelines.boltzmann import learned, references
 
     flags = ["--system", "dw4", "--sampler", "idem"]
     out = tmp_path / "stopped"
-    module = references if loop == "reference" else sampling
+    module = references if loop == "reference" else learned
     fit = module.fit
 
     def interrupted(*arguments, **options):
