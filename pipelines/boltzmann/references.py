@@ -150,10 +150,10 @@ def _uncounted(problem: Problem) -> Problem:
 
 def run_baseline(
     config: Config, problem: Problem, reference: Reference | None, floor: float | None, cost: Cost
-) -> Baseline:
+) -> Baseline | None:
     """Parallel tempering with the ladder of `config.chain` from relaxed random starts, until its
     energy-W2 meets the noise floor, or it has used as many evaluations as the learned sampler, or
-    five minutes have passed. Raises InputError where it does not warm up in that time."""
+    five minutes have passed. None where it does not warm up in that time."""
     own, generator = _uncounted(problem), problem.generator(config.seed, "baseline")
     ladders, settings, plan = _baseline_size(config, own, cost.n_evaluations)
     x = starts(replace(config, start="default"), own, ladders, generator)
@@ -174,7 +174,7 @@ def run_baseline(
         elif time.perf_counter() - wall > BASELINE_SECONDS:
             why = why or "five minutes had passed"
     if not state.n_kept:
-        raise InputError("the baseline did not warm up in five minutes: use --no-baseline")
+        return None
     spent = Cost(own.energy.n_energy, time.perf_counter() - wall, time.process_time() - cpu)
     line = (
         f"Parallel tempering ({ladders} ladders of {settings.n_rungs} temperatures from relaxed "

@@ -42,6 +42,8 @@ def _work(config: Config, problem: Problem, folder: RunFolder) -> None:
     if config.baseline and problem.sampler == "idem":
         floor = evaluation.energy_floor(reference, len(drawn.raw), generator)
         baseline = run_baseline(config, problem, reference, floor, drawn.cost)
+        if baseline is None:
+            drawn.lines.append("The baseline did not warm up in five minutes and is left out.")
 
     comparison = evaluation.Comparison(problem, drawn, reference, baseline, generator)
     figures = evaluation.evaluate(comparison)
