@@ -13,7 +13,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-LANES = 32
+LANES = 64
 # No "nnan" or "ninf": infinities of clashing particles must stay detectable.
 FAST = {"contract", "reassoc", "arcp", "nsz"}
 compiled = numba.njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
