@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -50,8 +51,9 @@ def draw_idem(config: Config, problem: Problem, folder: RunFolder) -> Drawn:
     weighted, _ = flow_samples(config, problem, folder, model, config.n_samples, "flow")
     kind = likelihood.divergence_kind(config.flow, problem.energy)
     lines = [
-        f"iDEM, {config.idem.steps} gradient steps, {config.idem.draws} energy evaluations per "
-        f"target ({_target_name(config)}), {config.idem.sde_steps} steps of the reverse SDE.",
+        f"iDEM, {config.idem.steps} gradient steps, {_evaluations_per_target(config):,} energy "
+        f"evaluations per target ({_target_name(config)}), "
+        f"{config.idem.final_sde_steps or config.idem.sde_steps} steps of the reverse SDE.",
         "Known biases in force: " + "; ".join(config.idem.biases() or ["none"]) + ".",
         f"Weights: probability flow, {config.flow.n_steps} Runge-Kutta steps, {kind} divergence"
         + (f" with {config.flow.probes} probes" if kind == "hutchinson" else "")
@@ -66,11 +68,25 @@ def draw_idem(config: Config, problem: Problem, folder: RunFolder) -> Drawn:
     return Drawn(raw, cost, weighted, lines=lines)
 
 
+def _evaluations_per_target(config: Config) -> int:
+    options = config.idem
+    return options.global_draws + options.draws * (options.chain_steps + 1)
+
+
 def _target_name(config: Config) -> str:
-    control = "control variate" if config.idem.control == "variance" else "plain"
-    if config.idem.proposal_length is None:
-        return f"{control}, draws around the noised point"
-    return f"{control}, draws from a Gaussian posterior"
+    options = config.idem
+    control = "control variate" if options.control == "variance" else "no control variate"
+    if options.chain_steps:
+        fresh = f", choosing first among {options.global_draws} fresh draws" * bool(
+            options.global_draws
+        )
+        return (
+            f"{control}; {options.draws} Markov chains of {options.chain_steps} steps from the clean "
+            f"sample{fresh}"
+        )
+    if options.proposal_length is None:
+        return f"{control}; draws around the noised point"
+    return f"{control}; draws of a Gaussian posterior"
 
 
 def raw_samples(
@@ -78,8 +94,10 @@ def raw_samples(
 ) -> tuple[WeightedSamples, Fitted]:
     """`n` samples of the reverse SDE, none dropped; energies in float64."""
 
+    settings = replace(config.idem, sde_steps=config.idem.final_sde_steps or config.idem.sde_steps)
+
     def some(size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        x = idem.generate(config.idem, problem.energy, model, size, generator).double()
+        x = idem.generate(settings, problem.energy, model, size, generator).double()
         return x, torch.zeros(size, dtype=torch.float64)
 
     x, _, fitted = _in_chunks(config, problem, folder, n, stage, some)

@@ -99,10 +99,16 @@ def _idem_laptop(row: str) -> dict:
     base = _idem_base(row)
     vectors = replace(base, network=replace(base.network, width=128), samples_per_round=500)
     chained = replace(
-        base, draws=6, chain_steps=20, relax_start=True, buffer_size=5_000, sde_steps=200
+        base,
+        draws=6,
+        chain_steps=20,
+        relax_start=True,
+        buffer_size=5_000,
+        sde_steps=200,
+        final_sde_steps=600,
     )
     sizes = {
-        "gmm40": replace(vectors, draws=512, steps=10_000, sde_steps=200),
+        "gmm40": replace(vectors, draws=512, steps=10_000, final_sde_steps=200),
         "gmm25": replace(vectors, draws=256, steps=6_000, sde_steps=200),
         "funnel-easy": replace(vectors, draws=256, steps=6_000),
         "funnel-hard": replace(vectors, draws=512, steps=8_000),

@@ -50,7 +50,8 @@ class IdemConfig:
     relax_start            the first buffer holds prior draws that were moved downhill to the next
                            minimum of u, instead of prior draws (the paper's)
     batch                  samples per gradient step
-    sde_steps              steps of the reverse SDE
+    sde_steps              steps of the reverse SDE for refills of the buffer
+    final_sde_steps        steps for the samples at the end; None = the same
     diffusion_scale        noise factor of generation; 1 = the model's law
     learning_rate, gradient_norm, ema_decay   of the optimiser
     """
@@ -71,6 +72,7 @@ class IdemConfig:
     relax_start: bool = False
     batch: int = 256
     sde_steps: int = 100
+    final_sde_steps: int | None = None
     diffusion_scale: float = 1.0
     learning_rate: float = 1e-3
     gradient_norm: float = 1.0
