@@ -43,7 +43,8 @@ def _flush() -> None:
 
 
 def print_json(content: Mapping[str, Any]) -> None:
-    print(json.dumps({"schema_version": SCHEMA_VERSION, **content}, indent=2, allow_nan=False))
+    text = json.dumps({"schema_version": SCHEMA_VERSION, **content}, indent=2, allow_nan=False)
+    print(text, flush=True)
 
 
 def run_summary(path: Path) -> dict[str, Any]:

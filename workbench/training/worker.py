@@ -32,6 +32,7 @@ def main(function: str) -> None:
         except Exception as error:
             traceback.print_exc()
             answer = ("error", f"{type(error).__name__}: {error}")
+        sys.stdout.flush()  # a worker may be ended before its buffers are
         send(answers, answer)
 
 

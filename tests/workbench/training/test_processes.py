@@ -78,7 +78,12 @@ def test_an_interruption_ends_the_workers(tmp_path):
         run_in_processes("{HERE}:sleep", [({str(tmp_path)!r},)] * 2, 2)
     """)
     process = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Started from a background job, the child would inherit that interruptions are ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 60
     while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
