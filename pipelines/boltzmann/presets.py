@@ -133,8 +133,7 @@ def _idem_laptop(row: str) -> dict:
         "lj-large": replace(chained, steps=4_000, batch=32, samples_per_round=64),
         "molecule": replace(chained, steps=4_000, batch=64, samples_per_round=64),
     }
-    few = row in ("lj-small", "lj-large", "molecule")
-    return {"idem": sizes[row], "flow": FlowConfig(n_steps=20 if few else 60, probes=1)}
+    return {"idem": sizes[row], "flow": FlowConfig(n_steps=20, probes=1)}
 
 
 def _idem_paper(row: str) -> dict:
