@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.runs.files import SCHEMA_VERSION
+from workbench.runs.streams import stdout_sent_to
 
 if TYPE_CHECKING:
     from workbench.runs.metrics import Figure
@@ -24,22 +23,8 @@ def results_only(as_json: bool) -> Iterator[None]:
     if not as_json:
         yield
         return
-    _flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    finally:
-        _flush()
-        os.dup2(kept, 1)
-        os.close(kept)
-
-
-def _flush() -> None:
-    """Python's and C's buffers, which would otherwise be emptied after the descriptor changed."""
-    sys.stdout.flush()
-    ctypes.CDLL(None).fflush(None)
+    with stdout_sent_to(2), contextlib.redirect_stdout(sys.stderr):
+        yield
 
 
 def print_json(content: Mapping[str, Any]) -> None:

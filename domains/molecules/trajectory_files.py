@@ -29,6 +29,7 @@ from torch import Tensor
 from workbench.errors import InputError, nearest
 from workbench.problem import Energy
 from workbench.runs.files import full_disk, read_json, write_json
+from workbench.runs.streams import stdout_silenced
 from workbench.samples import WeightedSamples
 
 FORMATS = ("dcd", "xtc")
@@ -209,13 +210,13 @@ def _write_frames(path: Path, x: Tensor, file_format: str) -> None:
     or not at all: hence the count of what can be read back."""
     opener, scale = _opener(file_format)
     try:
-        with opener(str(path), "w") as file:
+        with stdout_silenced(), opener(str(path), "w") as file:
             for part in x.split(_FRAMES_AT_ONCE):
                 frames = (part * scale).to(torch.float32).contiguous().numpy()
                 # XTC would otherwise be given a unit box.
                 box = np.zeros((len(frames), 3, 3), np.float32)
                 file.write(frames, **({"box": box} if file_format == "xtc" else {}))
-        with opener(str(path)) as file:
+        with stdout_silenced(), opener(str(path)) as file:
             n_written = len(file)
     except (TypeError, RuntimeError) as error:
         raise _unwritten(path) from error
@@ -232,7 +233,7 @@ def _unwritten(path: Path) -> OSError:
 def _read_frames(path: Path, file_format: str) -> np.ndarray:
     opener, scale = _opener(file_format)
     try:
-        with opener(str(path)) as file:
+        with stdout_silenced(), opener(str(path)) as file:
             frames = file.read()[0]
     except (OSError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}): restore it from a copy.") from error
