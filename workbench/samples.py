@@ -96,7 +96,8 @@ class WeightedSamples:
 
         log_weights = self.log_weights.double()
         finite = log_weights[log_weights > -torch.inf]
-        return float(array_stats.psislw(-finite.cpu().numpy())[1])
+        with np.errstate(all="ignore"):  # one weight above all others: the fit is not a number
+            return float(array_stats.psislw(-finite.cpu().numpy())[1])
 
     def log_partition(self, seed: int = 0) -> Estimate:
         """log Z of importance weights, with the bootstrap standard error.
