@@ -26,6 +26,8 @@ from workbench.samples import WeightedSamples
 Figures = dict[str, Figure]
 # Distances between all pairs of larger sets add nothing but time.
 MOST_FOR_DISTANCES = 5000
+# Weights worth fewer samples than this say nothing, and their errors would not know it.
+FEWEST_EFFECTIVE = 5.0
 
 MEANINGS = {
     "mean_energy": "mean reduced energy of the raw samples",
@@ -165,6 +167,14 @@ def _weighted_figures(c: Comparison) -> Figures:
     if weighted is None:
         return {}
     n = len(weighted)
+    if weighted.ess() < FEWEST_EFFECTIVE:
+        why = f"the weights of {n} samples are worth {weighted.ess():.1f} of them"
+        names = ["pareto_k", "mean_energy_weighted"]
+        names += ["log_partition"] * c.drawn.log_z_known
+        names += ["log_partition_error"] * (known.log_partition is not None)
+        names += ["energy_w2_weighted"] * (c.reference is not None)
+        without = {name: Figure(None, n=n, why=why) for name in names}
+        return {"ess_fraction": Figure(weighted.ess_fraction(), n=n), **without}
     figures = {
         "ess_fraction": Figure(weighted.ess_fraction(), n=n),
         "pareto_k": Figure(weighted.pareto_k(), n=n),
