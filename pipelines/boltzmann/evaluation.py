@@ -241,19 +241,17 @@ def _molecule_figures(c: Comparison) -> Figures:
     angles = molecule.angles(raw.x)
     if angles is None:
         return figures
-    inside = (angles[:, 0] > 0) & (angles[:, 0] < 2)
     truth = None
     if c.reference is not None:
         reference_angles = molecule.angles(c.reference.samples.x)
         assert reference_angles is not None
-        among = (reference_angles[:, 0] > 0) & (reference_angles[:, 0] < 2)
-        truth = c.reference.samples.expectation(among.double())
+        truth = c.reference.samples.expectation(molecule.phi_is_positive(reference_angles))
         n = _independent(c.drawn)
         found_jsd, floor = ramachandran_divergence(raw, angles, reference_angles, c.generator, n)
         figures["ramachandran_jsd"] = Figure(
             found_jsd, n=n or len(raw), floor=floor.value, unit="nat"
         )
-    share = raw.expectation(inside.double())
+    share = raw.expectation(molecule.phi_is_positive(angles))
     positive = _estimate(share, len(raw), reference=truth)
     if share.value in (0.0, 1.0):  # no spread among the samples, which is not to be sure
         positive = replace(positive, stderr=None, why="every sample says the same")

@@ -57,6 +57,11 @@ class Molecule:
             return None
         return torch.stack([torsion(x_nm[:, atoms]) for atoms in self.backbone], dim=-1)
 
+    @staticmethod
+    def phi_is_positive(angles: Tensor) -> Tensor:
+        """1 where 0 < phi < 2 rad, else 0 [sample], float64; `angles` as `angles` gives them."""
+        return ((angles[:, 0] > 0) & (angles[:, 0] < 2)).double()
+
 
 @dataclass(frozen=True)
 class Problem:

@@ -159,7 +159,7 @@ def _chains_section(config: Config, c: Comparison, folder: RunFolder) -> Section
             def positive(x: torch.Tensor) -> torch.Tensor:
                 angles = molecule.angles(x)
                 assert angles is not None
-                return ((angles[:, 0] > 0) & (angles[:, 0] < 2)).double()
+                return molecule.phi_is_positive(angles)
 
             lines += [two_starts(c.drawn, positive, "Population of 0 < phi < 2 rad")]
     unit = c.problem.energy.length_unit
