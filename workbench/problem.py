@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
@@ -94,24 +94,82 @@ class ExactSampler(Protocol):
 class Environment(Protocol):
     """Moves that build an object step by step, batched and stateless, with a log-reward.
 
-    A state is a dataclass of tensors with a leading batch axis; `step` and `backward_step` return new
-    states and never change the old one. Masks say which actions are allowed; `True` = allowed.
+    A state is a dataclass of tensors with a leading batch axis; an action is a tensor [batch, *action].
+    `step` and `backward_step` return new states and never change the old one; a row that is already
+    terminal (forward) or initial (backward) comes back unchanged, whatever its action. Stopping, where
+    an object may stop growing, is an ordinary last action: a terminal state is one that has stopped.
+
+    name       what the environment is called, for reports
+    max_steps  length of the longest trajectory
     """
 
-    n_actions: int
-    n_backward_actions: int
+    name: str
+    max_steps: int
 
-    def initial_state(self, batch: int) -> Any: ...
+    def initial_state(self, batch: int, device: torch.device | str = "cpu") -> Any: ...
 
-    def forward_mask(self, state: Any) -> Tensor: ...
+    def is_initial(self, state: Any) -> Bool[Tensor, "batch"]: ...
 
-    def backward_mask(self, state: Any) -> Tensor: ...
+    def is_terminal(self, state: Any) -> Bool[Tensor, "batch"]: ...
 
     def step(self, state: Any, action: Tensor) -> Any: ...
 
     def backward_step(self, state: Any, action: Tensor) -> Any: ...
 
-    def log_reward(self, state: Any) -> Float[Tensor, "batch"]: ...
+    def undoing(self, state: Any, action: Tensor) -> Tensor:
+        """The backward action that leads from `step(state, action)` back to `state`."""
+        ...
+
+    def redoing(self, state: Any, action: Tensor) -> Tensor:
+        """The forward action that leads from `backward_step(state, action)` back to `state`."""
+        ...
+
+    def log_reward(self, state: Any) -> Float[Tensor, "batch"]:
+        """log R of terminal states; reduced, without a graph."""
+        ...
+
+
+@runtime_checkable
+class DiscreteEnvironment(Environment, Protocol):
+    """An environment whose actions are numbers [batch] below `n_actions` (forward) and
+    `n_backward_actions` (backward). Masks say which are allowed: `True` = allowed; a terminal row allows
+    no forward action, an initial row no backward one. Two actions never lead to the same state, unless
+    each has a backward action of its own.
+
+    n_features  width of `features`, what a policy network sees
+    """
+
+    n_actions: int
+    n_backward_actions: int
+    n_features: int
+
+    def forward_mask(self, state: Any) -> Bool[Tensor, "batch action"]: ...
+
+    def backward_mask(self, state: Any) -> Bool[Tensor, "batch action"]: ...
+
+    def features(self, state: Any) -> Float[Tensor, "batch feature"]: ...
+
+
+@runtime_checkable
+class EnumerableEnvironment(DiscreteEnvironment, Protocol):
+    """A discrete environment small enough that all its states can be listed: exact answers follow."""
+
+    n_states: int
+
+    def all_states(self) -> Any:
+        """Every reachable state once, terminal ones too, each after all of its parents: row i has
+        `index` i, row 0 is the initial state."""
+        ...
+
+    def index(self, state: Any) -> Int[Tensor, "batch"]: ...
+
+
+@runtime_checkable
+class PartialReward(Protocol):
+    """An environment with a partial log-reward at every state, equal to `log_reward` at terminal
+    ones: what forward-looking objectives need."""
+
+    def log_partial_reward(self, state: Any) -> Float[Tensor, "batch"]: ...
 
 
 @runtime_checkable
