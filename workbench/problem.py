@@ -173,6 +173,14 @@ class PartialReward(Protocol):
 
 
 @runtime_checkable
+class Stoppable(Protocol):
+    """A discrete environment in which every state that is not terminal allows `stop_action`: what the
+    modified detailed balance needs."""
+
+    stop_action: int
+
+
+@runtime_checkable
 class Snapshots(Protocol):
     """Unpaired observations of one population at several times.
 

@@ -1,0 +1,365 @@
+"""A policy over numbered actions: softmax of a network's logits over the actions that are allowed.
+
+    P_F(a | s) = softmax over allowed a of f_k(s)_a + c p_k(s)_a          k: ensemble head
+    P_B(b | s) = (1 - floor) softmax over allowed b of g(s)_b + floor / n(s)     or 1 / n(s)
+
+f, g, the state's log-flow and the potentials are outputs of one network with one shared trunk. The
+heads k are an ensemble for Thompson sampling (Rector-Brooks et al. 2023, arXiv 2306.17693) with fixed
+random prior functions p_k; there is one head and no prior unless they are asked for. A trajectory is
+drawn with one head from start to end, so the law of the samples is the mean of the heads' laws.
+
+Equal states are evaluated once where the environment numbers its states: early states are shared by
+most trajectories of a batch, and this is where most of the time would go.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from workbench.errors import InputError
+from workbench.gflownet import scoring, states
+from workbench.gflownet.networks import MLP, Tabular
+from workbench.gflownet.options import Exploration
+from workbench.gflownet.policy import Behaviour
+from workbench.gflownet.trajectories import Needs, Scores, Trajectories
+from workbench.problem import DiscreteEnvironment, EnumerableEnvironment, Stoppable
+
+Backward = Literal["learned", "uniform"]
+
+_LARGEST_NUMBERED = 2**40  # above this, state numbers may overflow
+_FEWEST_SHARED = 32  # rows below which looking for equal states costs more than it saves
+_NOT_ALLOWED = -1e30  # finite, so that rows without any allowed action give no NaN
+
+
+class CategoricalPolicy(nn.Module):
+    """A `Policy` for a `DiscreteEnvironment`. Build it with `build` unless the network is your own.
+
+    network        features (or state numbers, for `Tabular`) -> outputs, see `n_outputs`
+    backward       "learned", or "uniform" over the allowed backward actions
+    prior          frozen network with `n_heads * n_actions` outputs, added with weight `prior_scale`
+    partition      network from the features of the initial state to log Z; None = one number
+    """
+
+    def __init__(
+        self,
+        environment: DiscreteEnvironment,
+        network: nn.Module,
+        backward: Backward = "learned",
+        backward_floor: float = 0.0,
+        n_heads: int = 1,
+        prior: nn.Module | None = None,
+        prior_scale: float = 1.0,
+        partition: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.environment = environment
+        self.network = network
+        self.backward_kind = backward
+        self.backward_floor = backward_floor
+        self.n_heads = n_heads
+        self.prior = prior.requires_grad_(False) if prior is not None else None
+        self.prior_scale = prior_scale
+        self.partition = partition
+        dtype = next(network.parameters()).dtype
+        self.log_z = nn.Parameter(torch.zeros((), dtype=dtype))
+        n_states = getattr(environment, "n_states", _LARGEST_NUMBERED + 1)
+        numbered = isinstance(environment, EnumerableEnvironment)
+        self._numbered = numbered and n_states <= _LARGEST_NUMBERED
+
+    @staticmethod
+    def n_outputs(environment: DiscreteEnvironment, n_heads: int = 1) -> int:
+        """Outputs a network needs: heads, backward logits, log-flow, potentials."""
+        return (n_heads + 1) * environment.n_actions + environment.n_backward_actions + 1
+
+    def outputs(self, state: Any) -> Outputs:
+        """What the network says of a batch of states, equal ones evaluated once."""
+        rows: Tensor | None = None
+        if self._numbered and states.n_rows(state) >= _FEWEST_SHARED:
+            number = self.environment.index(state)  # type: ignore[attr-defined]
+            unique, rows = torch.unique(number, return_inverse=True)
+            some = torch.empty_like(unique).scatter_(
+                0, rows, torch.arange(len(rows), device=rows.device)
+            )
+            state = states.select(state, some)
+        if isinstance(self.network, Tabular):
+            raw = self.network(self.environment.index(state))  # type: ignore[attr-defined]
+        else:
+            raw = self.network(self.environment.features(state))
+        return Outputs(self, state, raw, rows)
+
+    def forward_log_probs(self, state: Any, head: int = 0) -> Float[Tensor, "batch action"]:
+        """log P_F of every action under one head; -inf where not allowed."""
+        return self.outputs(state).forward(head, spread=True)
+
+    def backward_log_probs(self, state: Any) -> Float[Tensor, "batch action"]:
+        """log P_B of every backward action; -inf where not allowed."""
+        if self.backward_kind == "uniform":
+            return _uniform(self.environment.backward_mask(state), self.log_z.dtype)
+        return self.outputs(state).backward(spread=True)
+
+    def log_flow(self, state: Any) -> Float[Tensor, "batch"]:
+        """log F of states that are not terminal."""
+        return self.outputs(state).log_flow(spread=True)
+
+    def log_partition(self, start: Any) -> Float[Tensor, "batch"]:
+        """log Z of each initial state."""
+        offset = self.log_z.expand(states.n_rows(start))
+        if self.partition is None:
+            return offset
+        return offset + self.partition(self.environment.features(start)).squeeze(1)
+
+    def log_prob(self, state: Any, action: Int[Tensor, "batch"]) -> Float[Tensor, "batch"]:
+        """log P_F of the given actions under the first head."""
+        return self.forward_log_probs(state).gather(1, action.unsqueeze(1)).squeeze(1)
+
+    def log_prob_backward(self, state: Any, action: Int[Tensor, "batch"]) -> Float[Tensor, "batch"]:
+        """log P_B of the given backward actions."""
+        return self.backward_log_probs(state).gather(1, action.unsqueeze(1)).squeeze(1)
+
+    def behaviour(
+        self, n: int, generator: torch.Generator, exploration: Exploration | None = None
+    ) -> Behaviour:
+        """Draws forward moves; each trajectory keeps one head, drawn here."""
+        heads = None
+        if self.n_heads > 1:
+            heads = torch.randint(self.n_heads, (n,), generator=generator, device=generator.device)
+        return _Forward(self, exploration or Exploration(), heads)
+
+    def backward_behaviour(self, n: int, generator: torch.Generator) -> Behaviour:
+        """Draws backward moves from P_B."""
+        return _Backward(self)
+
+    def score(self, trajectories: Trajectories, needs: Needs) -> list[Scores]:
+        """Scores for every head, from one pass of the network over the distinct states."""
+        final, log_partition = trajectories.final, self.log_partition(trajectories.start)
+        ends = self._undecided_ends(final)
+        pooled = trajectories.visited
+        if len(ends):
+            pooled = states.concatenate([pooled, states.select(final, ends)])
+        outputs = self.outputs(pooled)
+        n = len(trajectories.row)
+        log_pb = self._scored_backward(trajectories, outputs, ends)
+        partial = None
+        if needs.partial:
+            partial = scoring.partial_rewards(self.environment, trajectories.visited)
+        potential = outputs.picked(outputs.potential(), trajectories.actions)
+        stopped = self._stopped(trajectories, needs)
+        found = []
+        for head in range(self.n_heads):
+            table = outputs.forward(head)
+            prior = None
+            if needs.prior_exponent is not None:
+                tilted = (needs.prior_exponent * table).log_softmax(1)
+                prior = outputs.picked(tilted, trajectories.actions)
+            found.append(
+                scoring.assemble(
+                    trajectories,
+                    outputs.picked(table, trajectories.actions),
+                    log_pb,
+                    log_partition,
+                    log_flow=outputs.log_flow(spread=True)[:n] if needs.flow else None,
+                    log_partial=partial,
+                    log_prior=prior,
+                    log_stop=outputs.spread(table)[:n, self._stop] if needs.stop else None,
+                    log_stopped_reward=stopped,
+                    potential=potential if needs.potential else None,
+                )
+            )
+        return found
+
+    def _undecided_ends(self, final: Any) -> Int[Tensor, "end"]:
+        """Final objects at which P_B has a choice that the network makes."""
+        if self.backward_kind == "uniform":
+            return torch.empty(0, dtype=torch.int64, device=self.log_z.device)
+        return (self.environment.backward_mask(final).sum(1) > 1).nonzero().squeeze(1)
+
+    def _scored_backward(
+        self, trajectories: Trajectories, outputs: Outputs, ends: Tensor
+    ) -> Float[Tensor, "transition"]:
+        """log P_B of each transition; 0 where the object was the only choice of its parent."""
+        if self.backward_kind == "uniform":
+            count = self.environment.backward_mask(scoring.after(trajectories)).sum(1)
+            return -count.to(self.log_z.dtype).log()
+        following, last = scoring.children(trajectories)
+        place = torch.full((len(trajectories),), -1, device=last.device)
+        place[ends] = len(last) + torch.arange(len(ends), device=last.device)
+        place = torch.where(last, place[trajectories.row], following)
+        found = outputs.picked(outputs.backward(), trajectories.undo, place.clamp_min(0))
+        return found.masked_fill(place < 0, 0.0)
+
+    @property
+    def _stop(self) -> int:
+        if not isinstance(self.environment, Stoppable):
+            raise InputError(
+                f"{self.environment.name} cannot stop at every state, which the modified detailed "
+                "balance needs: take the objective db"
+            )
+        return self.environment.stop_action
+
+    def _stopped(self, trajectories: Trajectories, needs: Needs) -> Tensor | None:
+        if not needs.stop:
+            return None
+        stop = torch.full_like(trajectories.actions, self._stop)
+        after = self.environment.step(trajectories.visited, stop)
+        return self.environment.log_reward(after).detach()
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """One pass of the network: its raw outputs [distinct, output] at distinct states, and for every
+    state of the batch the row that holds its own (`None`: its own place)."""
+
+    policy: CategoricalPolicy
+    state: Any
+    raw: Tensor
+    rows: Tensor | None
+
+    def spread(self, values: Tensor) -> Tensor:
+        """Values of distinct states for every state of the batch."""
+        return values if self.rows is None else values.index_select(0, self.rows)
+
+    def picked(self, table: Tensor, actions: Tensor, place: Tensor | None = None) -> Tensor:
+        """`table` [distinct, action] at one action of each state (or of the states at `place`)."""
+        rows = self.rows
+        if place is not None:
+            rows = place if rows is None else rows[place]
+        elif rows is None:
+            rows = torch.arange(len(actions), device=actions.device)
+        rows = rows[: len(actions)]
+        return table.flatten().index_select(0, rows * table.shape[1] + actions)
+
+    def forward(self, head: int = 0, spread: bool = False) -> Tensor:
+        """log P_F [distinct, action] under one head."""
+        policy, n = self.policy, self.policy.environment.n_actions
+        logits = self.raw[:, head * n : (head + 1) * n]
+        if policy.prior is not None:
+            with torch.no_grad():
+                prior = policy.prior(policy.environment.features(self.state))
+            logits = logits + policy.prior_scale * prior[:, head * n : (head + 1) * n]
+        table = _masked(logits, policy.environment.forward_mask(self.state))
+        return self.spread(table) if spread else table
+
+    def backward(self, spread: bool = False) -> Tensor:
+        """log P_B [distinct, action]."""
+        policy = self.policy
+        start = policy.n_heads * policy.environment.n_actions
+        mask = policy.environment.backward_mask(self.state)
+        table = _masked(self.raw[:, start : start + policy.environment.n_backward_actions], mask)
+        if policy.backward_floor > 0.0:
+            floor = policy.backward_floor
+            count = mask.sum(1, keepdim=True).clamp_min(1)
+            table = ((1.0 - floor) * table.exp() + mask * floor / count).log()
+        return self.spread(table) if spread else table
+
+    def log_flow(self, spread: bool = False) -> Tensor:
+        """log F [distinct]."""
+        flow = self.raw[:, -1 - self.policy.environment.n_actions]
+        return self.spread(flow) if spread else flow
+
+    def potential(self) -> Tensor:
+        """Potentials [distinct, action] of the transitions that start at a state."""
+        return self.raw[:, -self.policy.environment.n_actions :]
+
+
+class _Forward:
+    """Forward moves with epsilon, temperature, and a head for each trajectory."""
+
+    def __init__(
+        self, policy: CategoricalPolicy, exploration: Exploration, heads: Tensor | None
+    ) -> None:
+        self.policy, self.exploration, self.heads = policy, exploration, heads
+
+    @torch.no_grad()
+    def sample(
+        self, state: Any, row: Int[Tensor, "alive"], generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        outputs = self.policy.outputs(state)
+        epsilon, temperature = self.exploration.epsilon, self.exploration.temperature
+        if self.heads is None:
+            table = outputs.forward()
+        else:
+            every = [outputs.forward(head, spread=True) for head in range(self.policy.n_heads)]
+            table = torch.stack(every)[self.heads[row], torch.arange(len(row), device=row.device)]
+        if temperature != 1.0:
+            table = (table / temperature).log_softmax(1)
+        if epsilon > 0.0:
+            allowed = table > -torch.inf
+            uniform = allowed / allowed.sum(1, keepdim=True)
+            table = ((1.0 - epsilon) * table.exp() + epsilon * uniform).log()
+        return _draw(table if self.heads is not None else outputs.spread(table), generator)
+
+
+class _Backward:
+    """Backward moves from P_B."""
+
+    def __init__(self, policy: CategoricalPolicy) -> None:
+        self.policy = policy
+
+    @torch.no_grad()
+    def sample(
+        self, state: Any, row: Int[Tensor, "alive"], generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        return _draw(self.policy.backward_log_probs(state), generator)
+
+
+def _masked(logits: Tensor, mask: Tensor) -> Tensor:
+    """Log-softmax over the allowed entries; -inf elsewhere, without NaN in values or gradients."""
+    table = logits.masked_fill(~mask, _NOT_ALLOWED).log_softmax(1)
+    return table.masked_fill(~mask, -torch.inf)
+
+
+def _uniform(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    return (mask / mask.sum(1, keepdim=True).clamp_min(1)).to(dtype).log()
+
+
+def _draw(table: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """One action per row of log-probabilities, by a race of exponential clocks, and its entry."""
+    clocks = torch.empty_like(table).exponential_(generator=generator)
+    action = (table.exp() / clocks).argmax(1, keepdim=True)
+    return action.squeeze(1), table.gather(1, action).squeeze(1)
+
+
+def build(
+    environment: DiscreteEnvironment,
+    *,
+    tabular: bool = False,
+    width: int = 256,
+    n_layers: int = 2,
+    backward: Backward = "learned",
+    backward_floor: float = 0.0,
+    n_heads: int = 1,
+    prior_scale: float = 0.0,
+    conditional: bool = False,
+) -> CategoricalPolicy:
+    """A policy with the usual networks; weights follow from torch's global generator (`algorithm.init`
+    seeds it).
+
+    tabular        one free row per state, float64; for an `EnumerableEnvironment`
+    prior_scale    above zero: heads get fixed random prior functions of that weight
+    conditional    log Z is a function of the initial state
+    Raises InputError for a table of an environment that cannot be enumerated.
+    """
+    n_outputs = CategoricalPolicy.n_outputs(environment, n_heads)
+    network: nn.Module
+    if tabular:
+        if not isinstance(environment, EnumerableEnvironment):
+            raise InputError(
+                f"{environment.name} cannot be enumerated, so it has no tabular policy: take a network"
+            )
+        network = Tabular(environment.n_states, n_outputs)
+    else:
+        network = MLP(environment.n_features, width, n_layers, n_outputs)
+    prior = partition = None
+    if prior_scale > 0.0:
+        prior = MLP(environment.n_features, width, n_layers, n_heads * environment.n_actions)
+        nn.init.normal_(prior.last.weight, std=width**-0.5)
+    if conditional:
+        partition = MLP(environment.n_features, 64, 2, 1)
+    return CategoricalPolicy(
+        environment, network, backward, backward_floor, n_heads, prior, prior_scale, partition
+    )

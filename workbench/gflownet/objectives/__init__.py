@@ -1,0 +1,1 @@
+"""Training objectives: pure functions of `Scores`, one equation per file."""

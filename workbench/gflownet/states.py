@@ -1,0 +1,79 @@
+"""Rows of states: what every environment's dataclass of tensors can do without methods of its own.
+
+A state is a tensor, `None`, or a dataclass of states, every tensor with a leading batch axis.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+S = TypeVar("S")
+
+
+@lru_cache(maxsize=256)
+def _field_names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
+
+
+def _combine(function: Callable[..., Tensor], parts: Sequence[Any]) -> Any:
+    """`function` on the tensors of `parts`, place by place."""
+    first = parts[0]
+    if isinstance(first, Tensor):
+        return function(*parts)
+    if first is None:
+        return None
+    kind = type(first)
+    values = [
+        _combine(function, [getattr(part, name) for part in parts]) for name in _field_names(kind)
+    ]
+    return kind(*values)
+
+
+def select(state: S, rows: Int[Tensor, "row"]) -> S:
+    """The given rows of `state`, in that order, repeats allowed."""
+    return _combine(lambda tensor: tensor.index_select(0, rows), [state])
+
+
+def concatenate(states: Sequence[S]) -> S:
+    """One batch out of several, in order."""
+    return _combine(lambda *tensors: torch.cat(tensors), states) if len(states) > 1 else states[0]
+
+
+def where(condition: Bool[Tensor, "batch"], first: S, second: S) -> S:
+    """Row by row: `first` where `condition` holds, `second` elsewhere."""
+
+    def choose(a: Tensor, b: Tensor) -> Tensor:
+        return torch.where(condition.view(-1, *[1] * (a.dim() - 1)), a, b)
+
+    return _combine(choose, [first, second])
+
+
+def put(state: S, rows: Int[Tensor, "row"], values: S) -> S:
+    """A copy of `state` whose given rows hold `values`."""
+    return _combine(lambda tensor, new: tensor.index_copy(0, rows, new), [state, values])
+
+
+def first_tensor(state: Any) -> Tensor | None:
+    """Some tensor of `state`; it knows the number of rows and the device."""
+    if isinstance(state, Tensor) or state is None:
+        return state
+    for name in _field_names(type(state)):
+        found = first_tensor(getattr(state, name))
+        if found is not None:
+            return found
+    return None
+
+
+def n_rows(state: Any) -> int:
+    """Size of the batch axis."""
+    tensor = first_tensor(state)
+    if tensor is None:
+        raise TypeError(f"a {type(state).__name__} holds no tensor, so its rows cannot be counted")
+    return len(tensor)
