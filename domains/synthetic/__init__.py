@@ -1,15 +1,21 @@
-"""Energies with known answers: log Z, mean energy and exact samples for each.
+"""Energies and environments with known answers: log Z, and exact samples or modes for each.
 
-`named("gmm40")` gives one by the name that the command line uses; `NAMES` lists them.
+`named("gmm40")` gives an energy by the name that the command line uses; `NAMES` lists them.
+`environment("hypergrid", height=8)` gives an environment, `ENVIRONMENT_NAMES` lists those.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+from domains.synthetic.bit_sequences import BitSequences
+from domains.synthetic.environment import SyntheticEnvironment
 from domains.synthetic.funnel import Funnel
 from domains.synthetic.gaussian_mixture import GaussianMixture
+from domains.synthetic.hypergrid import Hypergrid
 from domains.synthetic.many_well import ManyWell
+from domains.synthetic.tree_building import TreeBuilding
 from workbench.errors import InputError, nearest
 
 _MAKERS: dict[str, Callable[[], GaussianMixture | Funnel | ManyWell]] = {
@@ -20,6 +26,13 @@ _MAKERS: dict[str, Callable[[], GaussianMixture | Funnel | ManyWell]] = {
     "many-well-32": ManyWell,
 }
 NAMES = tuple(_MAKERS)
+
+_ENVIRONMENTS: dict[str, Callable[..., SyntheticEnvironment]] = {
+    "hypergrid": Hypergrid,
+    "bit-sequences": BitSequences,
+    "tree-building": TreeBuilding,
+}
+ENVIRONMENT_NAMES = tuple(_ENVIRONMENTS)
 
 
 def named(name: str) -> GaussianMixture | Funnel | ManyWell:
@@ -32,4 +45,27 @@ def named(name: str) -> GaussianMixture | Funnel | ManyWell:
     return _MAKERS[name]()
 
 
-__all__ = ["NAMES", "Funnel", "GaussianMixture", "ManyWell", "named"]
+def environment(name: str, **options: Any) -> SyntheticEnvironment:
+    """The synthetic environment of that name. Raises `InputError` naming the nearest where unknown,
+    and for options that it cannot have."""
+    if name not in _ENVIRONMENTS:
+        raise InputError(
+            f'"{name}" is not a synthetic environment{nearest(name, ENVIRONMENT_NAMES)}: '
+            f"choose from {', '.join(ENVIRONMENT_NAMES)}"
+        )
+    return _ENVIRONMENTS[name](**options)
+
+
+__all__ = [
+    "ENVIRONMENT_NAMES",
+    "NAMES",
+    "BitSequences",
+    "Funnel",
+    "GaussianMixture",
+    "Hypergrid",
+    "ManyWell",
+    "SyntheticEnvironment",
+    "TreeBuilding",
+    "environment",
+    "named",
+]

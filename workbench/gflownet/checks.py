@@ -13,6 +13,8 @@ Both check, for every allowed move s -> s' that they see:
     a state is not changed by calls that return another.
 On listed spaces also: numbering, order, and that every state is reached.
 
+`check_backward_policy`  that a P_B sums to one over the real parents of every state.
+
 Each raises `BrokenEnvironment`, whose message says what failed and in which state.
 """
 
@@ -25,6 +27,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from workbench.gflownet.exact import LogPolicy, StateGraph
 from workbench.gflownet.states import n_rows, select
 from workbench.problem import DiscreteEnvironment, EnumerableEnvironment, PartialReward
 
@@ -53,6 +56,7 @@ def check_environment(environment: EnumerableEnvironment, chunk: int = 200_000) 
     tail, action = environment.forward_mask(states).nonzero(as_tuple=True)
     for some in torch.arange(len(tail)).split(chunk):
         here = select(states, tail[some])
+        _check_moves(environment, here, action[some])
         after = environment.step(here, action[some])
         head = environment.index(after)
         valid = (head >= 0) & (head < n)
@@ -60,11 +64,21 @@ def check_environment(environment: EnumerableEnvironment, chunk: int = 200_000) 
         _require(environment, head > tail[some], here, "comes before its children")
         _require(environment, _same(after, select(states, head)), here, "leads to the listed state")
         reached[head] = True
-        _check_moves(environment, here, action[some])
     _require(environment, reached, states, "can be reached from the initial one")
     ways_back = environment.backward_mask(states).sum()
     text = f"has as many backward actions ({int(ways_back)}) as forward ones ({len(tail)})"
     _require(environment, (ways_back == len(tail)).unsqueeze(0), None, text)
+
+
+def check_backward_policy(
+    environment: EnumerableEnvironment, graph: StateGraph, log_pb: LogPolicy
+) -> None:
+    """P_B [state, backward action] sums to one over the moves that lead into each state."""
+    mass = torch.zeros(graph.n_states, dtype=torch.float64)
+    mass.index_add_(0, graph.head, log_pb.double()[graph.head, graph.undo].exp())
+    whole = (mass - 1).abs() < _TOLERANCE
+    whole[0] = True
+    _require(environment, whole, graph.states, "has a P_B that sums to one over its parents")
 
 
 def check_on_rollouts(
