@@ -14,7 +14,6 @@ most trajectories of a batch, and this is where most of the time would go.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -23,8 +22,17 @@ from torch import Tensor, nn
 
 from workbench.errors import InputError
 from workbench.gflownet import scoring, states
+from workbench.gflownet.inflow import log_inflow
+from workbench.gflownet.moves import (
+    BackwardMoves,
+    ForwardMoves,
+    TabulatedMoves,
+    masked,
+    uniform,
+)
 from workbench.gflownet.networks import MLP, Tabular
 from workbench.gflownet.options import Exploration
+from workbench.gflownet.outputs import Outputs
 from workbench.gflownet.policy import Behaviour
 from workbench.gflownet.trajectories import Needs, Scores, Trajectories
 from workbench.problem import DiscreteEnvironment, EnumerableEnvironment, Stoppable
@@ -33,7 +41,6 @@ Backward = Literal["learned", "uniform"]
 
 _LARGEST_NUMBERED = 2**40  # above this, state numbers may overflow
 _FEWEST_SHARED = 32  # rows below which looking for equal states costs more than it saves
-_NOT_ALLOWED = -1e30  # finite, so that rows without any allowed action give no NaN
 
 
 class CategoricalPolicy(nn.Module):
@@ -76,16 +83,19 @@ class CategoricalPolicy(nn.Module):
         """Outputs a network needs: heads, backward logits, log-flow, potentials."""
         return (n_heads + 1) * environment.n_actions + environment.n_backward_actions + 1
 
+    def distinct(self, state: Any) -> tuple[Any, Int[Tensor, "batch"] | None]:
+        """The different states of a batch, and for each row the place of its own; `None` where it is
+        not worth looking, or states have no numbers."""
+        if not self._numbered or states.n_rows(state) < _FEWEST_SHARED:
+            return state, None
+        number = self.environment.index(state)  # type: ignore[attr-defined]
+        unique, rows = torch.unique(number, return_inverse=True)
+        places = torch.arange(len(rows), device=rows.device)
+        return states.select(state, torch.empty_like(unique).scatter_(0, rows, places)), rows
+
     def outputs(self, state: Any) -> Outputs:
         """What the network says of a batch of states, equal ones evaluated once."""
-        rows: Tensor | None = None
-        if self._numbered and states.n_rows(state) >= _FEWEST_SHARED:
-            number = self.environment.index(state)  # type: ignore[attr-defined]
-            unique, rows = torch.unique(number, return_inverse=True)
-            some = torch.empty_like(unique).scatter_(
-                0, rows, torch.arange(len(rows), device=rows.device)
-            )
-            state = states.select(state, some)
+        state, rows = self.distinct(state)
         if isinstance(self.network, Tabular):
             raw = self.network(self.environment.index(state))  # type: ignore[attr-defined]
         else:
@@ -99,7 +109,7 @@ class CategoricalPolicy(nn.Module):
     def backward_log_probs(self, state: Any) -> Float[Tensor, "batch action"]:
         """log P_B of every backward action; -inf where not allowed."""
         if self.backward_kind == "uniform":
-            return _uniform(self.environment.backward_mask(state), self.log_z.dtype)
+            return uniform(self.environment.backward_mask(state), self.log_z.dtype)
         return self.outputs(state).backward(spread=True)
 
     def log_flow(self, state: Any) -> Float[Tensor, "batch"]:
@@ -125,52 +135,72 @@ class CategoricalPolicy(nn.Module):
         self, n: int, generator: torch.Generator, exploration: Exploration | None = None
     ) -> Behaviour:
         """Draws forward moves; each trajectory keeps one head, drawn here."""
-        heads = None
-        if self.n_heads > 1:
-            heads = torch.randint(self.n_heads, (n,), generator=generator, device=generator.device)
-        return _Forward(self, exploration or Exploration(), heads)
+        heads = self._drawn_heads(n, generator)
+        return ForwardMoves(self, exploration or Exploration(), heads)
+
+    def tabulated_behaviour(self, n: int, generator: torch.Generator, tables: Tensor) -> Behaviour:
+        """Draws forward moves from `tables`, see `forward_tables`."""
+        heads = self._drawn_heads(n, generator)
+        return TabulatedMoves(self.environment, tables, heads)  # type: ignore[arg-type]
+
+    def _drawn_heads(self, n: int, generator: torch.Generator) -> Tensor | None:
+        if self.n_heads == 1:
+            return None
+        return torch.randint(self.n_heads, (n,), generator=generator, device=generator.device)
+
+    @torch.no_grad()
+    def forward_tables(self) -> Float[Tensor, "head state action"]:
+        """log P_F at every state of an environment that lists them, for every head: evaluated once,
+        any number of samples can be drawn without the network."""
+        outputs = self.outputs(self.environment.all_states())  # type: ignore[attr-defined]
+        return torch.stack([outputs.forward(head, spread=True) for head in range(self.n_heads)])
 
     def backward_behaviour(self, n: int, generator: torch.Generator) -> Behaviour:
         """Draws backward moves from P_B."""
-        return _Backward(self)
+        return BackwardMoves(self)
 
     def score(self, trajectories: Trajectories, needs: Needs) -> list[Scores]:
         """Scores for every head, from one pass of the network over the distinct states."""
-        final, log_partition = trajectories.final, self.log_partition(trajectories.start)
-        ends = self._undecided_ends(final)
+        ends = self._undecided_ends(trajectories.final)
         pooled = trajectories.visited
         if len(ends):
-            pooled = states.concatenate([pooled, states.select(final, ends)])
+            pooled = states.concatenate([pooled, states.select(trajectories.final, ends)])
         outputs = self.outputs(pooled)
-        n = len(trajectories.row)
+        n, actions = len(trajectories.row), trajectories.actions
         log_pb = self._scored_backward(trajectories, outputs, ends)
-        partial = None
+        log_partition = self.log_partition(trajectories.start)
+        shared: dict[str, Tensor] = {}
+        if needs.flow:
+            shared["log_flow"] = outputs.log_flow(spread=True)[:n]
         if needs.partial:
             partial = scoring.partial_rewards(self.environment, trajectories.visited)
-        potential = outputs.picked(outputs.potential(), trajectories.actions)
-        stopped = self._stopped(trajectories, needs)
+            shared["log_partial"] = partial
+        if needs.potential:
+            shared["potential"] = outputs.picked(outputs.potential(), actions)
+        if needs.stop:
+            shared["log_stopped_reward"] = self._stopped_reward(trajectories)
         found = []
         for head in range(self.n_heads):
             table = outputs.forward(head)
-            prior = None
-            if needs.prior_exponent is not None:
-                tilted = (needs.prior_exponent * table).log_softmax(1)
-                prior = outputs.picked(tilted, trajectories.actions)
-            found.append(
-                scoring.assemble(
-                    trajectories,
-                    outputs.picked(table, trajectories.actions),
-                    log_pb,
-                    log_partition,
-                    log_flow=outputs.log_flow(spread=True)[:n] if needs.flow else None,
-                    log_partial=partial,
-                    log_prior=prior,
-                    log_stop=outputs.spread(table)[:n, self._stop] if needs.stop else None,
-                    log_stopped_reward=stopped,
-                    potential=potential if needs.potential else None,
-                )
-            )
+            own = self._scored_head(trajectories, outputs, table, needs)
+            if needs.inflow:
+                own["log_inflow"] = log_inflow(self, scoring.after(trajectories), head)
+            log_pf = outputs.picked(table, actions)
+            scores = scoring.assemble(trajectories, log_pf, log_pb, log_partition, **shared, **own)
+            found.append(scores)
         return found
+
+    def _scored_head(
+        self, trajectories: Trajectories, outputs: Outputs, table: Tensor, needs: Needs
+    ) -> dict[str, Tensor]:
+        """What depends on the head, beside log P_F."""
+        own: dict[str, Tensor] = {}
+        if needs.prior_exponent is not None:
+            tilted = masked(needs.prior_exponent * table, table > -torch.inf)
+            own["log_prior"] = outputs.picked(tilted, trajectories.actions)
+        if needs.stop:
+            own["log_stop"] = outputs.spread(table)[: len(trajectories.row), self._stop]
+        return own
 
     def _undecided_ends(self, final: Any) -> Int[Tensor, "end"]:
         """Final objects at which P_B has a choice that the network makes."""
@@ -201,127 +231,10 @@ class CategoricalPolicy(nn.Module):
             )
         return self.environment.stop_action
 
-    def _stopped(self, trajectories: Trajectories, needs: Needs) -> Tensor | None:
-        if not needs.stop:
-            return None
+    def _stopped_reward(self, trajectories: Trajectories) -> Float[Tensor, "transition"]:
         stop = torch.full_like(trajectories.actions, self._stop)
         after = self.environment.step(trajectories.visited, stop)
         return self.environment.log_reward(after).detach()
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """One pass of the network: its raw outputs [distinct, output] at distinct states, and for every
-    state of the batch the row that holds its own (`None`: its own place)."""
-
-    policy: CategoricalPolicy
-    state: Any
-    raw: Tensor
-    rows: Tensor | None
-
-    def spread(self, values: Tensor) -> Tensor:
-        """Values of distinct states for every state of the batch."""
-        return values if self.rows is None else values.index_select(0, self.rows)
-
-    def picked(self, table: Tensor, actions: Tensor, place: Tensor | None = None) -> Tensor:
-        """`table` [distinct, action] at one action of each state (or of the states at `place`)."""
-        rows = self.rows
-        if place is not None:
-            rows = place if rows is None else rows[place]
-        elif rows is None:
-            rows = torch.arange(len(actions), device=actions.device)
-        rows = rows[: len(actions)]
-        return table.flatten().index_select(0, rows * table.shape[1] + actions)
-
-    def forward(self, head: int = 0, spread: bool = False) -> Tensor:
-        """log P_F [distinct, action] under one head."""
-        policy, n = self.policy, self.policy.environment.n_actions
-        logits = self.raw[:, head * n : (head + 1) * n]
-        if policy.prior is not None:
-            with torch.no_grad():
-                prior = policy.prior(policy.environment.features(self.state))
-            logits = logits + policy.prior_scale * prior[:, head * n : (head + 1) * n]
-        table = _masked(logits, policy.environment.forward_mask(self.state))
-        return self.spread(table) if spread else table
-
-    def backward(self, spread: bool = False) -> Tensor:
-        """log P_B [distinct, action]."""
-        policy = self.policy
-        start = policy.n_heads * policy.environment.n_actions
-        mask = policy.environment.backward_mask(self.state)
-        table = _masked(self.raw[:, start : start + policy.environment.n_backward_actions], mask)
-        if policy.backward_floor > 0.0:
-            floor = policy.backward_floor
-            count = mask.sum(1, keepdim=True).clamp_min(1)
-            table = ((1.0 - floor) * table.exp() + mask * floor / count).log()
-        return self.spread(table) if spread else table
-
-    def log_flow(self, spread: bool = False) -> Tensor:
-        """log F [distinct]."""
-        flow = self.raw[:, -1 - self.policy.environment.n_actions]
-        return self.spread(flow) if spread else flow
-
-    def potential(self) -> Tensor:
-        """Potentials [distinct, action] of the transitions that start at a state."""
-        return self.raw[:, -self.policy.environment.n_actions :]
-
-
-class _Forward:
-    """Forward moves with epsilon, temperature, and a head for each trajectory."""
-
-    def __init__(
-        self, policy: CategoricalPolicy, exploration: Exploration, heads: Tensor | None
-    ) -> None:
-        self.policy, self.exploration, self.heads = policy, exploration, heads
-
-    @torch.no_grad()
-    def sample(
-        self, state: Any, row: Int[Tensor, "alive"], generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        outputs = self.policy.outputs(state)
-        epsilon, temperature = self.exploration.epsilon, self.exploration.temperature
-        if self.heads is None:
-            table = outputs.forward()
-        else:
-            every = [outputs.forward(head, spread=True) for head in range(self.policy.n_heads)]
-            table = torch.stack(every)[self.heads[row], torch.arange(len(row), device=row.device)]
-        if temperature != 1.0:
-            table = (table / temperature).log_softmax(1)
-        if epsilon > 0.0:
-            allowed = table > -torch.inf
-            uniform = allowed / allowed.sum(1, keepdim=True)
-            table = ((1.0 - epsilon) * table.exp() + epsilon * uniform).log()
-        return _draw(table if self.heads is not None else outputs.spread(table), generator)
-
-
-class _Backward:
-    """Backward moves from P_B."""
-
-    def __init__(self, policy: CategoricalPolicy) -> None:
-        self.policy = policy
-
-    @torch.no_grad()
-    def sample(
-        self, state: Any, row: Int[Tensor, "alive"], generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        return _draw(self.policy.backward_log_probs(state), generator)
-
-
-def _masked(logits: Tensor, mask: Tensor) -> Tensor:
-    """Log-softmax over the allowed entries; -inf elsewhere, without NaN in values or gradients."""
-    table = logits.masked_fill(~mask, _NOT_ALLOWED).log_softmax(1)
-    return table.masked_fill(~mask, -torch.inf)
-
-
-def _uniform(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    return (mask / mask.sum(1, keepdim=True).clamp_min(1)).to(dtype).log()
-
-
-def _draw(table: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """One action per row of log-probabilities, by a race of exponential clocks, and its entry."""
-    clocks = torch.empty_like(table).exponential_(generator=generator)
-    action = (table.exp() / clocks).argmax(1, keepdim=True)
-    return action.squeeze(1), table.gather(1, action).squeeze(1)
 
 
 def build(

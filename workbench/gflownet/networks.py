@@ -6,6 +6,8 @@ logits, a log-flow and transition potentials; `CategoricalPolicy` takes them apa
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -19,8 +21,8 @@ class MLP(nn.Module):
         super().__init__()
         sizes = [n_features] + [width] * n_layers
         hidden: list[nn.Module] = []
-        for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
-            hidden += [nn.Linear(n_in, n_out), nn.ReLU()]
+        for n_in, n_out in pairwise(sizes):
+            hidden += [nn.Linear(n_in, n_out), nn.ReLU(inplace=True)]
         self.hidden = nn.Sequential(*hidden)
         self.last = nn.Linear(sizes[-1], n_outputs)
         nn.init.zeros_(self.last.weight)

@@ -112,6 +112,7 @@ class Scores:
     log_prior        log softmax(kappa log P_F)[a]: the tilted prior of the mellowmax objective
     log_stop         log P_F(stop) of states 0 to n - 1, and `log_stopped_reward`, log R if stopped there
     potential        learned share of log R of each transition
+    log_inflow       log of the sum of edge flows into the state after each transition
     """
 
     log_pf: Float[Tensor, "batch step"]
@@ -126,6 +127,7 @@ class Scores:
     log_stop: Float[Tensor, "batch step"] | None = None
     log_stopped_reward: Float[Tensor, "batch step"] | None = None
     potential: Float[Tensor, "batch step"] | None = None
+    log_inflow: Float[Tensor, "batch step"] | None = None
 
     def log_ratio(self) -> Float[Tensor, "batch"]:
         """log P_F(trajectory) - log P_B(trajectory | object)."""
@@ -143,4 +145,5 @@ class Needs:
     partial: bool = False
     stop: bool = False
     potential: bool = False
+    inflow: bool = False
     prior_exponent: float | None = None
