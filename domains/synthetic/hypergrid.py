@@ -62,6 +62,7 @@ class Hypergrid:
         self.rewards = (r0, r1, r2)
         self.max_steps = dimensions * (height - 1) + 1
         self.n_actions = self.n_backward_actions = dimensions + 1
+        self.stop_action = dimensions
         self.n_features = dimensions * height
         self.n_states = 2 * height**dimensions
         # twice the distance from the middle, in units of 1 / (height - 1)
