@@ -14,6 +14,7 @@ most trajectories of a batch, and this is where most of the time would go.
 
 from __future__ import annotations
 
+import copy
 from typing import Any, Literal
 
 import torch
@@ -77,6 +78,15 @@ class CategoricalPolicy(nn.Module):
         n_states = getattr(environment, "n_states", _LARGEST_NUMBERED + 1)
         numbered = isinstance(environment, EnumerableEnvironment)
         self._numbered = numbered and n_states <= _LARGEST_NUMBERED
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> CategoricalPolicy:
+        """Averaged copies share the environment, and with it any counter."""
+        memo[id(self.environment)] = self.environment
+        copied = self.__class__.__new__(self.__class__)
+        memo[id(self)] = copied
+        for name, value in self.__dict__.items():
+            copied.__dict__[name] = copy.deepcopy(value, memo)
+        return copied
 
     @staticmethod
     def n_outputs(environment: DiscreteEnvironment, n_heads: int = 1) -> int:

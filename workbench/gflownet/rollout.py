@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from workbench.gflownet import states
@@ -47,10 +47,12 @@ def forward(
     start: Any,
     generator: torch.Generator,
     group: Int[Tensor, "batch"] | None = None,
+    log_reward: Float[Tensor, "batch"] | None = None,
 ) -> Trajectories:
     """Trajectories from initial (or unfinished) states `start` until all are terminal.
 
-    group   trajectories that share one log Z; default: all of them do
+    group        trajectories that share one log Z; default: all of them do
+    log_reward   of the final objects where it is known already; default: asked of the environment
     Raises RuntimeError where a trajectory is longer than the environment's `max_steps`.
     """
     record, n = _Record(), states.n_rows(start)
@@ -74,7 +76,7 @@ def forward(
         raise RuntimeError(f"{environment.name}: a trajectory is longer than max_steps")
     order = torch.cat(ended_rows).argsort()
     final = states.select(states.concatenate(ended), order)
-    return _finish(environment, record, torch.cat(record.count), final, group)
+    return _finish(environment, record, torch.cat(record.count), final, group, log_reward)
 
 
 def backward(
@@ -83,6 +85,7 @@ def backward(
     objects: Any,
     generator: torch.Generator,
     group: Int[Tensor, "batch"] | None = None,
+    log_reward: Float[Tensor, "batch"] | None = None,
 ) -> Trajectories:
     """Trajectories that end in the given `objects`, drawn backward until all are initial states."""
     record, n = _Record(), states.n_rows(objects)
@@ -101,13 +104,19 @@ def backward(
         raise RuntimeError(f"{environment.name}: a trajectory is longer than max_steps")
     rows = torch.cat(record.row)
     step = torch.bincount(rows, minlength=n)[rows] - 1 - torch.cat(record.count)
-    return _finish(environment, record, step, objects, group)
+    return _finish(environment, record, step, objects, group, log_reward)
 
 
 def _finish(
-    environment: Environment, record: _Record, step: Tensor, final: Any, group: Tensor | None
+    environment: Environment,
+    record: _Record,
+    step: Tensor,
+    final: Any,
+    group: Tensor | None,
+    log_reward: Tensor | None,
 ) -> Trajectories:
-    log_reward = environment.log_reward(final).detach()
+    if log_reward is None:
+        log_reward = environment.log_reward(final).detach()
     if group is None:
         group = torch.zeros(len(log_reward), dtype=torch.int64, device=log_reward.device)
     return Trajectories(

@@ -80,3 +80,28 @@ def n_rows(state: Any) -> int:
     if tensor is None:
         raise TypeError(f"a {type(state).__name__} holds no tensor, so its rows cannot be counted")
     return len(tensor)
+
+
+def row_keys(state: Any) -> Int[Tensor, "batch"]:
+    """A number for each row, equal for equal rows; different rows share one with odds of 2^-64 or so."""
+    tensor = first_tensor(state)
+    key = torch.zeros(
+        n_rows(state), dtype=torch.int64, device=None if tensor is None else tensor.device
+    )
+    for column in _columns(state):
+        key = (key ^ column) * 0x2545F4914F6CDD1D
+        key = key ^ (key >> 29)
+    return key
+
+
+def _columns(state: Any) -> list[Tensor]:
+    """Every column of every tensor of `state`, as 64-bit numbers."""
+    if state is None:
+        return []
+    if isinstance(state, Tensor):
+        flat = state.reshape(len(state), -1)
+        bits = flat.double().view(torch.int64) if flat.is_floating_point() else flat.long()
+        return list((bits + 0x1D8E4E27C47D124F).unbind(1))
+    return [
+        column for name in _field_names(type(state)) for column in _columns(getattr(state, name))
+    ]
