@@ -11,7 +11,6 @@ Nucleic Acids Res. 13, 3021 (1985).
 from __future__ import annotations
 
 import numpy as np
-import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
@@ -49,37 +48,3 @@ def encode(sequence: str, name: str) -> UInt8[np.ndarray, "site"]:
 def decode(masks: UInt8[Tensor, "site"]) -> str:
     """The sequence of masks, in capitals."""
     return "".join(LETTERS[mask] for mask in masks.tolist())
-
-
-def base_frequencies(
-    states: UInt8[Tensor, "taxon pattern"], weights: Tensor | None = None, n_rounds: int = 50
-) -> tuple[float, float, float, float]:
-    """Shares of A, C, G, T in the whole alignment. An ambiguous character is divided among its bases in
-    proportion to the shares themselves, so they are found by iteration; missing ones do not count.
-
-    Raises InputError where one base never occurs: a model would forbid it.
-    """
-    counts = np.zeros(16)
-    per_site = np.ones(states.shape[1]) if weights is None else weights.numpy()
-    flat = states.numpy()
-    for mask in range(1, ANY_BASE):
-        counts[mask] = ((flat == mask) * per_site).sum()
-    members = (np.arange(16)[:, None] >> np.arange(4)) & 1
-    shares = np.full(4, 0.25)
-    for _ in range(n_rounds):
-        parts = members * shares
-        parts /= np.maximum(parts.sum(1, keepdims=True), np.finfo(float).tiny)
-        shares = (counts[:, None] * parts).sum(0)
-        shares /= max(shares.sum(), 1.0)
-    if shares.min() <= 0:
-        absent = "ACGT"[int(shares.argmin())]
-        raise InputError(
-            f"{absent} never occurs in the alignment: give frequencies, as in +F{{...}}"
-        )
-    a, c, g, t = (shares / shares.sum()).tolist()
-    return a, c, g, t
-
-
-def missing_share(states: UInt8[Tensor, "taxon site"]) -> float:
-    """The share of characters that are a gap or unknown."""
-    return float(torch.isin(states, torch.tensor([GAP, UNKNOWN, ANY_BASE])).double().mean())
