@@ -116,7 +116,8 @@ def parse_model(text: str) -> ModelSpecification:
             fixed.pop(what, None)
             counted = token.upper() == "F" and numbers is None
             if token.upper() == "FQ":
-                numbers = _none_expected(token, numbers) or (0.25,) * 4
+                _none_expected(token, numbers)
+                numbers = (0.25,) * 4
         if what == "shape":
             n_categories = int(token[1:] or 4)
         if numbers is not None:

@@ -32,9 +32,10 @@ SHAPE_STEP = 1e-5
 SMALLEST_SHAPE = 0.01
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SubstitutionModel:
     """A model whose parameters all have values; float64 tensors on one device, with or without graph.
+    A model is equal to itself only.
 
     exchangeabilities  [6] AC, AG, AT, CG, CT, GT; only their ratios matter
     frequencies        [4] A, C, G, T; sum to one
@@ -82,25 +83,6 @@ class SubstitutionModel:
             bool((values == values[0]).all())
             for values in (self.exchangeabilities, self.frequencies)
         )
-
-
-@dataclass(frozen=True)
-class Decomposition:
-    """Q = right diag(eigenvalues) left, real because the model is reversible; arrays of float64."""
-
-    right: NDArray[np.float64]
-    eigenvalues: NDArray[np.float64]
-    left: NDArray[np.float64]
-
-
-def decompose(model: SubstitutionModel) -> Decomposition:
-    """Through the symmetric matrix diag(pi)^1/2 Q diag(pi)^-1/2. Needs positive frequencies."""
-    rates = model.rate_matrix().detach().cpu().numpy()
-    root = np.sqrt(model.frequencies.detach().cpu().numpy())
-    symmetric = root[:, None] * rates / root
-    eigenvalues, vectors = np.linalg.eigh(0.5 * (symmetric + symmetric.T))
-    eigenvalues = np.minimum(eigenvalues, 0.0)  # the stationary one is zero up to rounding
-    return Decomposition(vectors / root[:, None], eigenvalues, vectors.T * root)
 
 
 def substitution_model(
