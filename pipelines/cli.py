@@ -13,13 +13,17 @@ A pipeline is a module in `PIPELINES` that imports nothing heavy at the top and 
     sample(path, n)      draw n more samples into the run, return the file written
     DEMO                 one tuple of flags per run of `workbench demo`
 
+A command of a domain beyond these stands in `COMMANDS`, as (domain, verb): a module with
+
+    main(argv)           do what the arguments after the verb ask for; `pipelines.arguments.Parser`
+                         reads them. It imports nothing heavy at the top either
+
 Bad input raises InputError (one sentence, exit code 2). KeyboardInterrupt (130) leaves a run that
 `resume` can finish.
 """
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import os
 import signal
@@ -29,15 +33,18 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
+from pipelines.arguments import Parser
 from workbench.errors import InputError, nearest
 
-PIPELINES = {"boltzmann": "pipelines.boltzmann"}
+PIPELINES = {"boltzmann": "pipelines.boltzmann", "synthetic": "pipelines.synthetic"}
+COMMANDS = {("phylogeny", "score"): "pipelines.phylogeny.score"}
 
 HELP = """usage: workbench COMMAND ...
 
   workbench PIPELINE run [options]      sample, evaluate and report (PIPELINE: {pipelines})
+  workbench phylogeny score ...         log-likelihood and parsimony of given trees
   workbench resume RUN                  go on from the last good checkpoint
   workbench sample RUN --n N            draw more from a trained sampler, with weights
   workbench report RUN...               rebuild a report; several runs give a comparison
@@ -94,21 +101,27 @@ def _dispatch(argv: list[str]) -> None:
         print(f"workbench {version(PACKAGE) or '(not installed)'}")
     elif argv[0] in commands:
         commands[argv[0]](argv[1:])
-    elif argv[0] in PIPELINES:
-        _pipeline(argv[0], argv[1:])
+    elif argv[0] in (domains := dict.fromkeys([*PIPELINES, *(domain for domain, _ in COMMANDS)])):
+        _domain(argv[0], argv[1:])
     else:
-        hint = nearest(argv[0], [*PIPELINES, *commands])
+        hint = nearest(argv[0], [*domains, *commands])
         raise InputError(f'unknown pipeline or command "{argv[0]}"{hint}: see workbench --help')
 
 
-def _pipeline(name: str, argv: list[str]) -> None:
+def _domain(name: str, argv: list[str]) -> None:
+    """A verb of one domain: `run` where it has a pipeline, and those of `COMMANDS`."""
+    verbs = ["run"] * (name in PIPELINES) + [verb for domain, verb in COMMANDS if domain == name]
     if not argv or argv[0] in ("-h", "--help"):
-        print(f"usage: workbench {name} run [options]   (--help lists them)")
+        for verb in verbs:
+            print(f"usage: workbench {name} {verb} [options]   (--help lists them)")
+    elif argv[0] not in verbs:
+        hint = nearest(argv[0], verbs)
+        known = " or ".join(f"workbench {name} {verb}" for verb in verbs)
+        raise InputError(f'unknown verb "{argv[0]}"{hint}: use {known}')
     elif argv[0] == "run":
         _run(name, argv[1:])
     else:
-        hint = nearest(argv[0], ["run"])
-        raise InputError(f'unknown verb "{argv[0]}"{hint}: use workbench {name} run')
+        importlib.import_module(COMMANDS[name, argv[0]]).main(argv[1:])
 
 
 def _module(pipeline: str) -> Any:
@@ -169,7 +182,7 @@ def _resume(argv: Sequence[str]) -> None:
     from pipelines.console import results_only
     from workbench.runs.folder import read_config
 
-    parser = _Parser("resume", "Go on with a run from its last good checkpoint.")
+    parser = Parser("resume", "Go on with a run from its last good checkpoint.")
     parser.add_argument("run", type=Path, help="the run folder")
     arguments = parser.parse(argv)
     module = _module(read_config(arguments.run)[0])
@@ -186,7 +199,7 @@ def _sample(argv: Sequence[str]) -> None:
     from pipelines.console import print_json, results_only
     from workbench.runs.folder import read_config
 
-    parser = _Parser("sample", "Draw more from a trained sampler, with weights.")
+    parser = Parser("sample", "Draw more from a trained sampler, with weights.")
     parser.add_argument("run", type=Path, help="the run folder")
     parser.add_argument("--n", type=int, required=True, help="how many samples")
     arguments = parser.parse(argv)
@@ -204,7 +217,7 @@ def _sample(argv: Sequence[str]) -> None:
 def _report(argv: Sequence[str]) -> None:
     from pipelines.console import print_json
 
-    parser = _Parser("report", "Rebuild the report of a run; several runs give a comparison.")
+    parser = Parser("report", "Rebuild the report of a run; several runs give a comparison.")
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folders")
     parser.add_argument("--out", type=Path, help="where a comparison goes (comparison.html)")
     arguments = parser.parse(argv)
@@ -224,7 +237,7 @@ def _report(argv: Sequence[str]) -> None:
 def _data(argv: Sequence[str]) -> None:
     from pipelines import data_command
 
-    parser = _Parser("data", "List the known data sets, fetch one into the cache, verify one.")
+    parser = Parser("data", "List the known data sets, fetch one into the cache, verify one.")
     parser.add_argument("verb", choices=["list", "fetch", "verify"])
     parser.add_argument("names", nargs="*", metavar="NAME", help="data sets; none = all (verify)")
     arguments = parser.parse(argv)
@@ -235,7 +248,7 @@ def _demo(argv: Sequence[str]) -> None:
     from pipelines import flags, options
     from pipelines.console import print_json, print_run
 
-    parser = _Parser("demo", "Every pipeline at smoke size, then one index page.")
+    parser = Parser("demo", "Every pipeline at smoke size, then one index page.")
     default = Path("runs") / "demo" / f"{datetime.now():%Y%m%d-%H%M%S}"
     parser.add_argument("--out", type=Path, default=default, help="folder of the runs")
     arguments = parser.parse(argv)
@@ -258,27 +271,6 @@ def _demo(argv: Sequence[str]) -> None:
         print_json({"index": str(index), "runs": [str(path) for path in runs]})
     else:
         print(f"index:  {index}")
-
-
-class _Parser(argparse.ArgumentParser):
-    """argparse for the small commands, its mistakes as InputError; `--json` for all of them."""
-
-    def __init__(self, command: str, description: str) -> None:
-        super().__init__(prog=f"workbench {command}", description=description, allow_abbrev=False)
-        self.add_argument("--json", action="store_true", help="print JSON alone")
-
-    def parse(self, argv: Sequence[str]) -> argparse.Namespace:
-        flags = [flag for action in self._actions for flag in action.option_strings]
-        for token in argv:
-            name = token.split("=", 1)[0]
-            if name.startswith("--") and name not in flags:
-                raise InputError(
-                    f"unknown option {name}{nearest(name, flags)}: see {self.prog} --help"
-                )
-        return self.parse_intermixed_args(argv)
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}: see {self.prog} --help")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cli import PIPELINES
+from pipelines.cli import COMMANDS, PIPELINES
 
 ROOT = Path(__file__).parents[1]
 SOURCES = [
@@ -44,10 +44,10 @@ def test_every_file_says_what_it_does():
     assert silent == []
 
 
-@pytest.mark.parametrize("name", PIPELINES)
-def test_a_pipeline_imports_nothing_heavy(name):
+@pytest.mark.parametrize("module", [*PIPELINES.values(), *COMMANDS.values()])
+def test_a_pipeline_or_command_imports_nothing_heavy(module):
     code = (
-        f"import sys, {PIPELINES[name]}\n"
+        f"import sys, {module}\n"
         "heavy = {'torch', 'numpy', 'numba', 'openmm', 'matplotlib', 'scipy'}\n"
         "print(', '.join(sorted(heavy & set(sys.modules))))"
     )

@@ -20,7 +20,7 @@ from workbench.errors import InputError
 # A quoted name ends at a quote that is not doubled; it does not span lines.
 _PIECES = re.compile(r"'(?:[^'\n]|'')*'|[\[\]]")
 _ENDS = re.compile(r"'(?:[^'\n]|'')*'|\[&[^\]]*\]|;")
-_WORD = re.compile(r"'(?:[^'\n]|'')*'|\[&[^\]]*\]|[^\s=,;/'\[\]]+|[=,;/]")
+_WORD = re.compile(r"'(?:[^'\n]|'')*'|\[&[^\]]*\]|[^\s=,;'\[\]]+|[=,]")
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Command:
     line: int
 
     def words(self) -> list[str]:
-        """The text as words and the signs = , /, quotes removed."""
-        return [unquoted(word) for word in _WORD.findall(self.text)]
+        """The text as words and the signs = and comma; quotes are still there."""
+        return _WORD.findall(self.text)
 
     def options(self) -> dict[str, str]:
         """`key=value` pairs and bare keys (as "yes"), keys in lower case."""
@@ -41,7 +41,7 @@ class Command:
         words = self.words()
         for i, word in enumerate(words):
             if word == "=" and 0 < i < len(words) - 1:
-                found[words[i - 1].lower()] = words[i + 1]
+                found[words[i - 1].lower()] = unquoted(words[i + 1]).strip('"')
             elif word != "=" and (i == 0 or words[i - 1] != "="):
                 found.setdefault(word.lower(), "yes")
         return found
@@ -116,7 +116,7 @@ def _block_name(begin: Command, source: str) -> str:
     words = begin.words()
     if not words:
         raise InputError(f"{source}, line {begin.line}: BEGIN without a name: write BEGIN DATA;")
-    return words[0].lower()
+    return unquoted(words[0]).lower()
 
 
 def without_comments(text: str, source: str) -> str:

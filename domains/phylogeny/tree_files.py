@@ -172,15 +172,13 @@ def _nexus_entries(text: str, source: str) -> tuple[list[_Entry], dict[str, str]
             continue
         for command in block.commands:
             if command.name == "translate":
-                words = command.words()
-                pairs = [pair for pair in _split(words) if pair]
-                for pair in pairs:
+                for pair in _split(command.words()):
                     if len(pair) != 2:
                         raise InputError(
                             f'{source}, line {command.line}: "{" ".join(pair)}" in TRANSLATE is not '
                             "a key and a name: quote names with blanks"
                         )
-                    translate[pair[0]] = pair[1]
+                    translate[unquoted(pair[0])] = unquoted(pair[1])
             elif command.name in ("tree", "utree"):
                 match = _TREE.match(command.text)
                 if match is None:
@@ -192,14 +190,14 @@ def _nexus_entries(text: str, source: str) -> tuple[list[_Entry], dict[str, str]
 
 
 def _split(words: list[str]) -> list[list[str]]:
-    """Words between commas."""
+    """Words between commas; a comma at the end is allowed."""
     groups: list[list[str]] = [[]]
     for word in words:
         if word == ",":
             groups.append([])
         else:
             groups[-1].append(word)
-    return groups
+    return groups if groups[-1] else groups[:-1]
 
 
 def _weight(comments: str) -> float:

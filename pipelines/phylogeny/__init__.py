@@ -1,0 +1,1 @@
+"""Phylogenetic trees: scores of given ones."""
