@@ -108,7 +108,7 @@ class TreeLikelihood:
         self._model_and_rates = (*self._model, rates, np.ascontiguousarray(flux.reshape(-1)))
         self._transitions = transitions(model)
         allowed = (self._blocks.common[..., None] >> np.arange(4)) & 1
-        self._invariant = float(model.invariant) * (allowed @ frequencies)
+        self._invariant = float(model.invariant.detach()) * (allowed @ frequencies)
 
     def _evaluate(self, trees: Trees, gradients: NDArray[np.float64] | None) -> NDArray[np.float64]:
         children = np.ascontiguousarray(trees.children.numpy(), dtype=np.int64)

@@ -103,13 +103,15 @@ def substitution_model(
     rates, pi, share = (_float64(values) for values in (exchangeabilities, frequencies, invariant))
     if rates.shape != (6,) or not bool((rates > 0).all() & rates.isfinite().all()):
         raise InputError(f"six positive exchangeabilities are needed, not {rates.tolist()}")
-    if pi.shape != (4,) or not bool((pi > 0).all()) or abs(float(pi.sum()) - 1.0) > 1e-6:
+    if pi.shape != (4,) or not bool((pi > 0).all()) or abs(float(pi.detach().sum()) - 1.0) > 1e-6:
         raise InputError(
             f"four positive frequencies that sum to one are needed, not {pi.tolist()}: a state that "
             "never occurs is left out by giving it a small frequency such as 0.001"
         )
-    if not 0.0 <= float(share) < 1.0:
-        raise InputError(f"the share of invariant sites must be in [0, 1), not {float(share)}")
+    if not 0.0 <= float(share.detach()) < 1.0:
+        raise InputError(
+            f"the share of invariant sites must be in [0, 1), not {float(share.detach())}"
+        )
     if shape is None:
         relative = torch.ones(1, dtype=torch.float64, device=rates.device)
     else:
@@ -132,9 +134,10 @@ def gamma_rates(shape: Float[Tensor, ""], n_categories: int) -> Float[Tensor, "c
     """
     if n_categories < 1:
         raise InputError(f"at least 1 rate category is needed, not {n_categories}")
-    if not SMALLEST_SHAPE <= float(shape) < float("inf"):
+    value = float(shape.detach())
+    if not SMALLEST_SHAPE <= value < float("inf"):
         raise InputError(
-            f"the shape of the gamma law must be at least {SMALLEST_SHAPE}, not {float(shape)}"
+            f"the shape of the gamma law must be at least {SMALLEST_SHAPE}, not {value}"
         )
     rates: Tensor = _GammaRates.apply(shape, n_categories)
     return rates

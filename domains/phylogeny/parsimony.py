@@ -173,7 +173,7 @@ class _Planes:
 
 def _planes(sets: NDArray[np.uint8], counts: NDArray[np.int64], n_states: int) -> _Planes:
     """A pattern of weight 13 = 8 + 4 + 1 stands in a word of each of these multiplicities."""
-    n_taxa, n_patterns = sets.shape
+    n_taxa = len(sets)
     places: list[NDArray[np.int64]] = []
     multiplicities: list[int] = []
     for power in range(int(counts.max(initial=0)).bit_length()):
@@ -188,8 +188,8 @@ def _planes(sets: NDArray[np.uint8], counts: NDArray[np.int64], n_states: int) -
     columns = np.full(64 * n_words, -1, dtype=np.int64)
     filled = np.concatenate([*places, np.zeros(0, dtype=np.int64)])
     columns[: len(filled)] = filled
-    # Unused bits are in every set, so that they never cost a step.
-    masks = np.where(columns >= 0, sets[:, columns] if n_patterns else 31, 31).astype(np.uint8)
+    # Unused bits (column -1: the last one here) are in every set, so that they never cost a step.
+    masks = np.concatenate([sets, np.full((n_taxa, 1), 31, dtype=np.uint8)], axis=1)[:, columns]
     bits = (masks[:, None, :] >> np.arange(n_states, dtype=np.uint8)[:, None]) & 1
     packed = np.packbits(bits, axis=-1, bitorder="little").view("<u8")
     by_block = packed.reshape(n_taxa, n_states, n_blocks, WORDS).transpose(2, 0, 1, 3)

@@ -91,8 +91,10 @@ def site_log_likelihood(
     log_sites = sites.log() + log_scales
     if invariant_likelihood is None:
         return log_sites
-    share = model.invariant * invariant_likelihood
-    return torch.logaddexp(log_sites, share.to(log_sites.dtype).log())
+    share = (model.invariant * invariant_likelihood).to(log_sites.dtype)
+    # The inner choice keeps the infinite slope of log 0 out of gradients.
+    log_share = torch.where(share > 0, torch.where(share > 0, share, 1.0).log(), -torch.inf)
+    return torch.logaddexp(log_sites, log_share)
 
 
 def invariant_sites(
