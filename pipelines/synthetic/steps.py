@@ -1,0 +1,116 @@
+"""The pipeline: train -> sample -> compare -> evaluate -> write -> report."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipelines.synthetic import evaluation, presentation, training
+from pipelines.synthetic.law import law_of
+from pipelines.synthetic.options import Config
+from pipelines.synthetic.prepare import Problem
+from pipelines.synthetic.references import run_metropolis
+from pipelines.synthetic.training import Objects
+from workbench.runs.files import full_disk, write_json
+from workbench.runs.folder import RunFolder
+from workbench.runs.metrics import Figure
+from workbench.runs.report import write_report
+from workbench.training.devices import resolve_device
+
+
+def work(config: Config, problem: Problem, folder: RunFolder) -> None:
+    """Everything from the first step to the report; training that is done is not done again.
+
+    Raises InputError where the disk is full, whatever was being written."""
+    try:
+        _work(config, problem, folder)
+    except OSError as error:
+        raise full_disk(folder.path, error) from error
+
+
+def _work(config: Config, problem: Problem, folder: RunFolder) -> None:
+    began = time.perf_counter()
+    trained = training.train(config, problem, folder)
+    state, environment, _ = trained.state
+    policy: Any = state.average.module
+    wall, cpu = time.perf_counter(), time.process_time()
+    objects = training.draw(config, problem, policy, config.n_samples, "sampling")
+    seconds = trained.seconds + time.perf_counter() - wall
+    cpu_seconds = trained.cpu_seconds + time.process_time() - cpu
+    n_rewards = environment.n_rewards
+    write_objects(problem, folder, objects, "samples")
+
+    baseline = None
+    if config.baseline:
+        baseline = run_metropolis(
+            problem.synthetic,
+            problem.target,
+            n_rewards,
+            config.n_samples,
+            problem.generator(config.seed, "baseline"),
+            problem.beta,
+        )
+    comparison = evaluation.Comparison(
+        config,
+        problem,
+        policy,
+        law_of(config, problem, policy),
+        objects,
+        training.learned_log_partition(config, problem, policy, "evaluation"),
+        baseline,
+        problem.generator(config.seed, "evaluation"),
+    )
+    figures = evaluation.evaluate(comparison)
+    sections = presentation.sections(comparison, training.curves(folder), folder)
+    figures |= {
+        "n_trajectories": Figure(state.n_trajectories),
+        "n_reward_evaluations": Figure(n_rewards),
+        "seconds": Figure(seconds, unit="s"),
+        "cpu_seconds": Figure(cpu_seconds, unit="s"),
+        "seconds_total": Figure(time.perf_counter() - began, unit="s"),
+    }
+    folder.write_provenance(
+        environment=problem.synthetic.name,
+        n_reward_evaluations=n_rewards,
+        n_reward_evaluations_baseline=baseline.n_rewards if baseline else None,
+        seed=config.seed,
+        device=str(resolve_device(config.device)),
+        threads=config.threads,
+    )
+    folder.write_metrics(figures)
+    write_report(
+        folder.path,
+        sections,
+        meanings=evaluation.MEANINGS,
+        higher_is_better=evaluation.HIGHER_IS_BETTER,
+    )
+
+
+def write_objects(problem: Problem, folder: RunFolder, objects: Objects, stem: str) -> Path:
+    """Objects as NAME.npz, and NAME.json with what its arrays are; returns the npz."""
+    named = problem.synthetic.arrays(objects.state)
+    arrays = {name: values.cpu().numpy() for name, values in named.items()}
+    arrays["log_reward"] = objects.log_reward.cpu().numpy()
+    arrays["log_weight"] = objects.log_weight.cpu().numpy()
+    path = folder.samples / f"{stem}.npz"
+    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+    keys = {
+        **{name: (problem.synthetic.arrays.__doc__ or "").strip() for name in named},
+        "log_reward": "[object], log R of each",
+        "log_weight": "[object], log R^beta + log P_B - log P_F of the trajectory it was made by: the "
+        "objects as they are follow the learned law, with these weights the true one",
+    }
+    record = {"environment": problem.synthetic.name, "beta": problem.beta, "arrays": keys}
+    write_json(path.with_suffix(".json"), record)
+    return path
+
+
+def more_samples(config: Config, problem: Problem, folder: RunFolder, n: int) -> Path:
+    """`n` more objects of the trained sampler, with weights, in a file of their own."""
+    stem = f"more-{len(list(folder.samples.glob('more-*.npz'))) + 1}"
+    trained = training.train(config, problem, folder)
+    policy = trained.state[0].average.module
+    return write_objects(problem, folder, training.draw(config, problem, policy, n, stem), stem)
