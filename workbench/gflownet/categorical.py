@@ -109,7 +109,7 @@ class CategoricalPolicy(nn.Module):
         if isinstance(self.network, Tabular):
             raw = self.network(self.environment.index(state))  # type: ignore[attr-defined]
         else:
-            raw = self.network(self.environment.features(state))
+            raw = self.network(self.environment.features(state).to(self.log_z.dtype))
         return Outputs(self, state, raw, rows)
 
     def forward_log_probs(self, state: Any, head: int = 0) -> Float[Tensor, "batch action"]:
@@ -131,7 +131,7 @@ class CategoricalPolicy(nn.Module):
         offset = self.log_z.expand(states.n_rows(start))
         if self.partition is None:
             return offset
-        return offset + self.partition(self.environment.features(start)).squeeze(1)
+        return offset + self.partition(self.environment.features(start).to(offset.dtype)).squeeze(1)
 
     def log_prob(self, state: Any, action: Int[Tensor, "batch"]) -> Float[Tensor, "batch"]:
         """log P_F of the given actions under the first head."""

@@ -81,8 +81,8 @@ def explored(
         table = (table / temperature).log_softmax(1)
     if epsilon > 0.0:
         allowed = table > -torch.inf
-        uniform = allowed / allowed.sum(1, keepdim=True)
-        table = ((1.0 - epsilon) * table.exp() + epsilon * uniform).log()
+        share = uniform(allowed, table.dtype).exp()
+        table = ((1.0 - epsilon) * table.exp() + epsilon * share).log()
     return table
 
 
@@ -105,4 +105,5 @@ def masked(
 
 def uniform(mask: Bool[Tensor, "batch action"], dtype: torch.dtype) -> Tensor:
     """Log-probabilities of the uniform law over the allowed entries."""
-    return (mask / mask.sum(1, keepdim=True).clamp_min(1)).to(dtype).log()
+    allowed = mask.to(dtype)
+    return (allowed / allowed.sum(1, keepdim=True).clamp_min(1)).log()

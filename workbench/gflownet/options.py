@@ -193,13 +193,14 @@ class GFlowNetConfig:
     log_partition_rate   of log Z, with the same fall
     gradient_norm        largest norm of a gradient
     ema_decay            of the averaged weights, with which one samples
+    backward_floor       share of the uniform law in a backward policy trained by likelihood
     """
 
     objective: Objective = "tb"
     backward: Backward = "learned"
-    steps: int = 1000
-    batch: int = 256
-    learning_rate: float = 1e-3
+    steps: int = 500
+    batch: int = 512
+    learning_rate: float = 5e-3
     log_partition_rate: float = 0.05
     gradient_norm: float = 10.0
     ema_decay: float = 0.99

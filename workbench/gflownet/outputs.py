@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from workbench.gflownet.moves import masked
+from workbench.gflownet.moves import masked, uniform
 
 if TYPE_CHECKING:
     from workbench.gflownet.categorical import CategoricalPolicy
@@ -44,7 +44,7 @@ class Outputs:
         logits = self.raw[:, head * n : (head + 1) * n]
         if policy.prior is not None:
             with torch.no_grad():
-                prior = policy.prior(policy.environment.features(self.state))
+                prior = policy.prior(policy.environment.features(self.state).to(logits.dtype))
             logits = logits + policy.prior_scale * prior[:, head * n : (head + 1) * n]
         table = masked(logits, policy.environment.forward_mask(self.state))
         return self.spread(table) if spread else table
@@ -57,8 +57,10 @@ class Outputs:
         table = masked(self.raw[:, start : start + policy.environment.n_backward_actions], mask)
         if policy.backward_floor > 0.0:
             floor = policy.backward_floor
-            count = mask.sum(1, keepdim=True).clamp_min(1)
-            table = ((1.0 - floor) * table.exp() + mask * floor / count).log()
+            share = uniform(mask, table.dtype).exp()
+            table = (
+                ((1.0 - floor) * table.exp() + floor * share).log().masked_fill(~mask, -torch.inf)
+            )
         return self.spread(table) if spread else table
 
     def log_flow(self, spread: bool = False) -> Tensor:

@@ -35,7 +35,7 @@ def loss(scores: Scores, decay: float = 0.9) -> Float[Tensor, ""]:
     pieces = _pieces(scores)
     place = torch.arange(pieces.shape[1], device=pieces.device)
     length = (place.unsqueeze(0) - place.unsqueeze(1)).clamp_min(1)
-    log_weight = (math.log(decay) * length).to(scores.log_pf.dtype)
+    log_weight = math.log(decay) * length.to(scores.log_pf.dtype)
     weight = log_weight.expand(pieces.shape).masked_fill(~pieces, -torch.inf)
     weight = weight.flatten(1).softmax(1)
     return (weight * residual(scores).square().flatten(1)).sum(1).mean()
