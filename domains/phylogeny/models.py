@@ -18,8 +18,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
-from scipy.special import gammainc
-from scipy.stats import gamma
+from scipy.special import gammainc, gammaincinv
 from torch import Tensor
 
 from workbench.errors import InputError
@@ -146,7 +145,7 @@ def gamma_rates(shape: Float[Tensor, ""], n_categories: int) -> Float[Tensor, "c
 def _slice_means(shape: float, n_categories: int) -> NDArray[np.float64]:
     inner = np.arange(1, n_categories) / n_categories
     # The mean of a slice is a difference of the distribution function with shape + 1.
-    below = gammainc(shape + 1.0, gamma.ppf(inner, shape))
+    below = gammainc(shape + 1.0, gammaincinv(shape, inner))
     means: NDArray[np.float64] = np.diff(np.concatenate(([0.0], below, [1.0]))) * n_categories
     return means
 
