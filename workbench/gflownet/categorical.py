@@ -74,6 +74,9 @@ class CategoricalPolicy(nn.Module):
         self.prior_scale = prior_scale
         self.partition = partition
         dtype = next(network.parameters()).dtype
+        for other in (self.prior, self.partition):
+            if other is not None:
+                other.to(dtype)
         self.log_z = nn.Parameter(torch.zeros((), dtype=dtype))
         n_states = getattr(environment, "n_states", _LARGEST_NUMBERED + 1)
         numbered = isinstance(environment, EnumerableEnvironment)
