@@ -179,15 +179,17 @@ def _add_scaled(weight, row, out):
 def mix(sites, n_lifts, checked, category_weights, invariant, mixed):
     """mixed[0] * 2^(-332 mixed[1]) = site likelihoods, from those of the categories [category, LANES],
     each with its number of lifts, and the share of invariant sites."""
-    mixed[0] = invariant
-    mixed[1] = 0.0
-    for c in range(len(sites)):
-        if not checked:
-            _add_scaled(category_weights[c], sites[c], mixed[0])
+    for p in range(LANES):
+        mixed[0, p] = invariant[p]
+        mixed[1, p] = 0.0
     if not checked:
+        for c in range(len(sites)):
+            _add_scaled(category_weights[c], sites[c], mixed[0])
         return
     for p in range(LANES):
-        fewest = 0.0 if invariant[p] > 0.0 else n_lifts[:, p].min()
+        fewest = 0.0 if invariant[p] > 0.0 else np.inf
+        for c in range(len(sites)):
+            fewest = min(fewest, n_lifts[c, p])
         mixed[1, p] = fewest
         for c in range(len(sites)):
             mixed[0, p] += category_weights[c] * sites[c, p] * SMALL ** (n_lifts[c, p] - fewest)
