@@ -56,7 +56,7 @@ class LabelledTree:
         while stack:
             node = stack.pop()
             order.append(node)
-            stack.extend(reversed(below[node]))
+            stack.extend(below[node])
         return order[::-1]
 
     def newick(self, digits: int = 6) -> str:

@@ -3,8 +3,8 @@
     log m = sum_k log E_{beta_k}[ L^{beta_{k+1} - beta_k} ],   beta_k = (k / K)^{1 / 0.3},  k = 0 .. K,
 
 with expectations over the power posteriors L^{beta_k} x prior, from the prior (0) to the posterior (1). W.
-Xie, P. O. Lewis, Y. Fan, L. Kuo, M.-H. Chen, "Improving marginal likelihood estimation for Bayesian phylogenetic
-model selection" (2011), whose powers are the quantiles of a Beta(0.3, 1) law. Different from there: all
+Xie, P. O. Lewis, Y. Fan, L. Kuo, M.-H. Chen, "Improving marginal likelihood estimation for Bayesian
+phylogenetic model selection" (2011), whose powers are the quantiles of a Beta(0.3, 1) law. Different from there: all
 powers run side by side and exchange their chains, so that none gets stuck in a mode of its own. Every
 ladder is an independent repeat: their spread is the standard error.
 """
