@@ -65,6 +65,9 @@ class Hypergrid:
         self.stop_action = dimensions
         self.n_features = dimensions * height
         self.n_states = 2 * height**dimensions
+        still = torch.zeros(1, dimensions, dtype=torch.int64)
+        self._increments = torch.cat([torch.eye(dimensions, dtype=torch.int64), still])
+        self._weights = height ** torch.arange(dimensions - 1, -1, -1)
         # twice the distance from the middle, in units of 1 / (height - 1)
         distance = (2 * torch.arange(height) - (height - 1)).abs()
         self._outer = 2 * distance > height - 1
@@ -98,21 +101,14 @@ class Hypergrid:
         return state.stopped
 
     def step(self, state: GridState, action: Int[Tensor, "batch"]) -> GridState:
-        stops = action == self.dimensions
-        moves = ~(stops | state.stopped)
-        return GridState(self._shifted(state, action, moves, 1), state.stopped | stops)
+        action = action.masked_fill(state.stopped, self.dimensions)
+        moved = state.coordinates + self._increments.to(action.device).index_select(0, action)
+        return GridState(moved, action == self.dimensions)
 
     def backward_step(self, state: GridState, action: Int[Tensor, "batch"]) -> GridState:
         """The move along `action` taken back; a walk at zero in that coordinate stays."""
-        axis = action.clamp(max=self.dimensions - 1).unsqueeze(1)
-        moves = (action < self.dimensions) & ~state.stopped
-        moves &= state.coordinates.gather(1, axis).squeeze(1) > 0
-        restarts = action == self.dimensions
-        return GridState(self._shifted(state, action, moves, -1), state.stopped & ~restarts)
-
-    def _shifted(self, state: GridState, action: Tensor, moves: Tensor, by: int) -> Tensor:
-        axis = action.clamp(max=self.dimensions - 1).unsqueeze(1)
-        return state.coordinates.scatter_add(1, axis, by * moves.long().unsqueeze(1))
+        moved = state.coordinates - self._increments.to(action.device).index_select(0, action)
+        return GridState(moved.clamp_min(0), state.stopped & (action != self.dimensions))
 
     def undoing(self, state: GridState, action: Int[Tensor, "batch"]) -> Int[Tensor, "batch"]:
         return action
@@ -150,17 +146,12 @@ class Hypergrid:
     def all_states(self) -> GridState:
         """Walking states in lexicographic order, then the stopped ones in the same order."""
         n = self.height**self.dimensions
-        points = self._points(torch.arange(n))
+        points = torch.arange(n).unsqueeze(1) // self._weights % self.height
         return GridState(points.repeat(2, 1), torch.arange(2 * n) >= n)
 
     def index(self, state: GridState) -> Int[Tensor, "batch"]:
-        weights = self.height ** torch.arange(self.dimensions - 1, -1, -1)
-        point = (state.coordinates * weights.to(state.coordinates.device)).sum(1)
-        return point + self.height**self.dimensions * state.stopped
-
-    def _points(self, code: Tensor) -> Tensor:
-        weights = self.height ** torch.arange(self.dimensions - 1, -1, -1)
-        return code.unsqueeze(1) // weights % self.height
+        point = (state.coordinates * self._weights.to(state.coordinates.device)).sum(1)
+        return torch.add(point, state.stopped, alpha=self.height**self.dimensions)
 
     def mode(self, state: GridState) -> Int[Tensor, "batch"]:
         """Orthants are numbered in binary, the last coordinate lowest."""

@@ -93,7 +93,7 @@ def _distances(c: Comparison) -> Figures:
             evaluation.total_variation(learned, target), n=n, floor=floor, baseline=tv
         ),
         "total_variation_samples": Figure(
-            evaluation.total_variation(seen, target), n=n, floor=floor, baseline=tv
+            evaluation.total_variation(seen, target), n=n, floor=floor
         ),
         "jensen_shannon": Figure(
             evaluation.jensen_shannon(learned, target),
@@ -178,7 +178,7 @@ def _objects(c: Comparison) -> Figures:
         ),
         "modes_found": Figure(
             found,
-            spread,
+            spread or None,
             n,
             baseline=base.modes_found if base else None,
             reference=expected,
@@ -198,5 +198,7 @@ def _expectations(c: Comparison, n: int) -> tuple[float | None, float | None, fl
     share.index_add_(0, mode[mode >= 0], law[mode >= 0])
     missed = torch.exp(n * torch.log1p(-share))
     spread = float((missed * (1 - missed)).sum().sqrt())
+    if spread < 1e-6:  # true samples find them all
+        spread = 0.0
     mean = float((law * c.problem.synthetic.log_reward(objects)).sum())
     return evaluation.expected_modes(share, n), spread, mean

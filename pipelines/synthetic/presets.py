@@ -31,15 +31,13 @@ def preset(name: Preset, environment: str = "hypergrid") -> Config:
             f'unknown environment "{environment}"{nearest(environment, known)}: one of {known}'
         )
     config = Config(preset=name, environment=environment)  # type: ignore[arg-type]
-    if name != "paper":
-        config = replace(config, learning_rate=3e-3)
+    if name == "laptop":
+        return replace(config, steps=1000)
     if name == "smoke":
         small = replace(config, steps=150, batch=128, n_samples=2000, n_evaluations=5)
         smaller = BitOptions(length=8, word_bits=2, n_modes=4)
         return replace(small, grid=GridOptions(height=6), bits=smaller, tree=TreeOptions(leaves=4))
-    if name == "paper":
-        return replace(config, **_PAPER[environment]) if environment in _PAPER else config
-    return config
+    return replace(config, learning_rate=1e-3, **_PAPER[environment])
 
 
 _PAPER: dict[str, dict] = {

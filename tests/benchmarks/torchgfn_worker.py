@@ -3,7 +3,7 @@
 Reads JSON lines from standard input and writes JSON lines to standard output:
 
     {"do": "train", "steps": n}          -> {"cpu_seconds": s, "trajectories": m}
-    {"do": "sample", "batches": n}       -> {"cpu_seconds": s, "trajectories": m}
+    {"do": "sample", "batches": n, "batch": b}   -> the same
     {"do": "policy", "path": "x.npy"}    -> {"log_z": z}; log P_F [point, action] of all grid points,
                                             in lexicographic order, in the file
 
@@ -55,11 +55,11 @@ class Side:
         return {"cpu_seconds": time.process_time() - start, "trajectories": steps * BATCH}
 
     @torch.no_grad()
-    def sample(self, batches: int) -> dict:
+    def sample(self, batches: int, batch: int) -> dict:
         start = time.process_time()
         for _ in range(batches):
-            self.sampler.sample_trajectories(self.grid, n=BATCH)
-        return {"cpu_seconds": time.process_time() - start, "trajectories": batches * BATCH}
+            self.sampler.sample_trajectories(self.grid, n=batch)
+        return {"cpu_seconds": time.process_time() - start, "trajectories": batches * batch}
 
     @torch.no_grad()
     def policy(self, path: str) -> dict:

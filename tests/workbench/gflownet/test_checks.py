@@ -47,7 +47,7 @@ class InPlace(BitSequences):
 class MovesOnAfterTheEnd(Hypergrid):
     def step(self, state, action):
         stops = action == self.dimensions
-        moved = self._shifted(state, action, ~stops, 1)
+        moved = state.coordinates + self._increments[action]
         return GridState(moved, state.stopped | stops)
 
 
