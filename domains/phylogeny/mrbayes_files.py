@@ -32,7 +32,7 @@ from workbench.runs.files import write_text
 
 _COLUMNS = {
     "kappa": ("kappa",),
-    "exchangeabilities": tuple(f"r({a}<->{b})" for a, b in EXCHANGES),
+    "exchangeabilities": tuple(f"r({pair[0]}<->{pair[1]})" for pair in EXCHANGES),
     "frequencies": tuple(f"pi({state})" for state in STATES),
     "invariant": ("pinvar",),
     "shape": ("alpha",),

@@ -4,9 +4,9 @@
 
 with expectations over the power posteriors L^{beta_k} x prior, from the prior (0) to the posterior (1). W.
 Xie, P. O. Lewis, Y. Fan, L. Kuo, M.-H. Chen, "Improving marginal likelihood estimation for Bayesian
-phylogenetic model selection" (2011), whose powers are the quantiles of a Beta(0.3, 1) law. Different from there: all
-powers run side by side and exchange their chains, so that none gets stuck in a mode of its own. Every
-ladder is an independent repeat: their spread is the standard error.
+phylogenetic model selection" (2011), whose powers are the quantiles of a Beta(0.3, 1) law. Different
+from there: all powers run side by side and exchange their chains, so that none gets stuck in a mode of
+its own. Every ladder is an independent repeat: their spread is the standard error.
 """
 
 from __future__ import annotations

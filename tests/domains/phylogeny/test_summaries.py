@@ -170,5 +170,5 @@ def test_weights_that_cannot_be_used(sample):
         split_table(sample, torch.ones(99))
     with pytest.raises(InputError, match="no trees"):
         topology_table(sample[slice(0, 0)])
-    with pytest.raises(InputError, match="majority of 0.3"):
+    with pytest.raises(InputError, match="is none: give at least"):
         majority_consensus(split_table(sample), NAMES, 0.3)
