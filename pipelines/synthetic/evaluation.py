@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -22,8 +23,8 @@ from workbench.samples import WeightedSamples
 
 Figures = dict[str, Figure]
 
-TEST_OBJECTS = 512
-BACKWARD_DRAWS = 64
+TEST_OBJECTS = 256
+BACKWARD_DRAWS = 32
 FLOOR_DRAWS = 20
 UNLISTED = "the states are too many to be listed"
 
@@ -55,14 +56,15 @@ class Comparison:
     """Everything the figures are made from.
 
     law             of the trained policy, where all states can be listed
+    points          log R^beta and log p of objects, see `log_law_points`
     log_partition   as the objective learns it
     """
 
     config: Config
     problem: Problem
-    policy: object
     law: Law | None
     objects: Objects
+    points: tuple[Float[Tensor, "object"], Float[Tensor, "object"]]
     log_partition: float
     baseline: Baseline | None
     generator: torch.Generator
@@ -141,19 +143,26 @@ def _weighted(objects: Objects) -> WeightedSamples:
     return WeightedSamples(torch.zeros(len(weights), 1), -objects.log_reward, weights)
 
 
-def log_law_points(c: Comparison) -> tuple[Tensor, Tensor]:
+def log_law_points(
+    config: Config,
+    problem: Problem,
+    policy: Any,
+    law: Law | None,
+    objects: Objects,
+    generator: torch.Generator,
+) -> tuple[Float[Tensor, "object"], Float[Tensor, "object"]]:
     """log R^beta and log p of objects: all of them where they can be listed, else drawn and uniformly
     random ones by importance."""
-    if c.law is not None and c.problem.graph is not None:
-        at = c.problem.graph.terminal
-        return c.problem.graph.log_reward[at], c.law.log_p[at]
-    chosen = some_objects(c.problem, c.objects.state, TEST_OBJECTS, c.generator)
-    log_p = log_p_by_importance(c.config, c.problem, c.policy, chosen, BACKWARD_DRAWS, c.generator)
-    return c.problem.beta * c.problem.synthetic.log_reward(chosen), log_p
+    if law is not None and problem.graph is not None:
+        at = problem.graph.terminal
+        return problem.graph.log_reward[at], law.log_p[at]
+    chosen = some_objects(problem, objects.state, TEST_OBJECTS, generator)
+    log_p = log_p_by_importance(config, problem, policy, chosen, BACKWARD_DRAWS, generator)
+    return problem.beta * problem.synthetic.log_reward(chosen), log_p
 
 
 def _against_reward(c: Comparison) -> Figures:
-    log_reward, log_p = log_law_points(c)
+    log_reward, log_p = c.points
     correlation, slope = evaluation.correlation_and_slope(log_p, log_reward)
     n = len(log_p)
     return {

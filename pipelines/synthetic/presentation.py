@@ -6,7 +6,7 @@ import torch
 
 from domains.synthetic.figures import grid_laws, log_law
 from domains.synthetic.hypergrid import Hypergrid
-from pipelines.synthetic.evaluation import Comparison, log_law_points, sample_law
+from pipelines.synthetic.evaluation import Comparison, sample_law
 from pipelines.synthetic.training import Curves
 from workbench.gflownet import evaluation
 from workbench.metrics import figures as draw
@@ -152,8 +152,7 @@ def _laws(c: Comparison, folder: RunFolder) -> list[FigureFile]:
         laws = {"true": c.problem.target[at], "learned": c.law.probabilities[at]}
         text = "The laws over the first two coordinates, summed over the others."
         files.append(_save(folder, grid_laws(environment, laws), "law", text))
-    log_reward, log_p = log_law_points(c)
-    figure = log_law(log_reward, log_p, c.problem.log_partition)
+    figure = log_law(*c.points, c.problem.log_partition)
     kind = "exact" if c.law is not None else "by importance over backward trajectories"
     text = f"log p ({kind}) against log R of objects; on the line, the law is right."
     return [*files, _save(folder, figure, "log_p", text)]

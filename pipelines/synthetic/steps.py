@@ -35,7 +35,7 @@ def _work(config: Config, problem: Problem, folder: RunFolder) -> None:
     began = time.perf_counter()
     trained = training.train(config, problem, folder)
     state, environment, _ = trained.state
-    policy: Any = state.average.module
+    policy: Any = training.on_cpu(state.average.module)
     wall, cpu = time.perf_counter(), time.process_time()
     objects = training.draw(config, problem, policy, config.n_samples, "sampling")
     seconds = trained.seconds + time.perf_counter() - wall
@@ -53,15 +53,17 @@ def _work(config: Config, problem: Problem, folder: RunFolder) -> None:
             problem.generator(config.seed, "baseline"),
             problem.beta,
         )
+    generator = problem.generator(config.seed, "evaluation")
+    law = law_of(config, problem, policy)
     comparison = evaluation.Comparison(
         config,
         problem,
-        policy,
-        law_of(config, problem, policy),
+        law,
         objects,
+        evaluation.log_law_points(config, problem, policy, law, objects, generator),
         training.learned_log_partition(config, problem, policy, "evaluation"),
         baseline,
-        problem.generator(config.seed, "evaluation"),
+        generator,
     )
     figures = evaluation.evaluate(comparison)
     sections = presentation.sections(comparison, training.curves(folder), folder)
@@ -112,5 +114,5 @@ def more_samples(config: Config, problem: Problem, folder: RunFolder, n: int) ->
     """`n` more objects of the trained sampler, with weights, in a file of their own."""
     stem = f"more-{len(list(folder.samples.glob('more-*.npz'))) + 1}"
     trained = training.train(config, problem, folder)
-    policy = trained.state[0].average.module
+    policy = training.on_cpu(trained.state[0].average.module)
     return write_objects(problem, folder, training.draw(config, problem, policy, n, stem), stem)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from domains.synthetic.metropolis import metropolis
 from pipelines.synthetic.law import law_of, leave, log_ratio
@@ -49,7 +51,7 @@ def train(config: Config, problem: Problem, folder: RunFolder) -> Fitted:
         return (inner, environment, state[2]), info
 
     def monitor(state: Any) -> Mapping[str, float]:
-        values = _quality(config, problem, state[0].average.module)
+        values = _quality(config, problem, on_cpu(state[0].average.module))
         counts = {"n_trajectories": state[0].n_trajectories, "cpu_seconds": state[2].cpu_seconds}
         return values | counts
 
@@ -70,16 +72,25 @@ def _given_objects(config: Config, problem: Problem, device: torch.device) -> An
     listed, the ends of long Metropolis chains where not."""
     if config.objective not in training_loss.ON_GIVEN_OBJECTS:
         return None
-    generator = problem.generator(config.seed, "given", device)
+    generator = problem.generator(config.seed, "given")
     if problem.graph is not None and problem.target is not None:
-        rows = torch.multinomial(
-            problem.target.to(device), GIVEN_OBJECTS, True, generator=generator
-        )
-        return select(problem.graph.states, rows.to(problem.target.device))
+        rows = torch.multinomial(problem.target, GIVEN_OBJECTS, True, generator=generator)
+        return _moved(select(problem.graph.states, rows), device)
     chains = metropolis(problem.synthetic, GIVEN_OBJECTS, generator, problem.beta)
-    for _, (state, _) in zip(range(CHAIN_STEPS), chains, strict=False):
-        last = state
-    return last
+    state, _ = next(itertools.islice(chains, CHAIN_STEPS, None))
+    return _moved(state, device)
+
+
+def _moved(state: Any, device: torch.device) -> Any:
+    tensors = {field.name: getattr(state, field.name).to(device) for field in fields(state)}
+    return replace(state, **tensors)
+
+
+def on_cpu(policy: nn.Module) -> nn.Module:
+    """The policy itself, or a copy where it lives elsewhere: all after training happens on the CPU, where
+    the exact law is."""
+    on_device = next(policy.parameters()).device.type != "cpu"
+    return copy.deepcopy(policy).cpu() if on_device else policy
 
 
 def _quality(config: Config, problem: Problem, policy: Any) -> dict[str, float]:
@@ -99,7 +110,7 @@ def _quality(config: Config, problem: Problem, policy: Any) -> dict[str, float]:
 def learned_log_partition(config: Config, problem: Problem, policy: Any, stage: str) -> float:
     """log Z as the objective has it."""
     environment = algorithm.target(config, problem.synthetic)
-    generator = problem.generator(config.seed, stage, resolve_device(config.device))
+    generator = problem.generator(config.seed, stage)
     return algorithm.log_partition(config, environment, policy, generator)
 
 
@@ -120,7 +131,7 @@ class Objects:
 def draw(config: Config, problem: Problem, policy: Any, n: int, stage: str) -> Objects:
     """`n` objects of the policy itself, in chunks; no object is dropped."""
     environment = algorithm.target(config, problem.environment)
-    generator = problem.generator(config.seed, stage, resolve_device(config.device))
+    generator = problem.generator(config.seed, stage)
     parts, weights = [], []
     for start in range(0, n, CHUNK):
         drawn = algorithm.sample(environment, policy, min(CHUNK, n - start), generator)
