@@ -10,6 +10,8 @@ Steps of word w count `multiplicity[w]` times, so that columns of equal weight s
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba
 import numpy as np
 from numba import types
@@ -20,12 +22,15 @@ ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 compiled = numba.njit(cache=True, nogil=True)
 
 
-@intrinsic
-def _count_bits(typing_context, word):
+def _population_count(typing_context, word):
     def generate(context, builder, signature, arguments):
         return builder.ctpop(arguments[0])
 
     return types.uint64(types.uint64), generate
+
+
+# `Any`: called inside compiled code, an intrinsic takes no typing context.
+_count_bits: Any = intrinsic(_population_count)
 
 
 @compiled
