@@ -151,6 +151,7 @@ def generate(
                 x,
                 config.sde_steps,
                 generator,
+                config.network.fine_length,
                 config.diffusion_scale,
             )
         )

@@ -12,9 +12,15 @@ SCHEDULE = GeometricSchedule(0.02, 20.0)
 N = 20_000
 
 
-def generate(energy, score, length, generator, n=N, n_steps=400, scale=1.0):
+def generate(energy, score, length, generator, n=N, n_steps=400, fine=1.0, scale=1.0):
     x = prior_samples(energy, SCHEDULE, length, n, generator, torch.float64)
-    return reverse_sde(score, energy, SCHEDULE, x, n_steps, generator, scale)
+    return reverse_sde(score, energy, SCHEDULE, x, n_steps, generator, fine, scale)
+
+
+def test_a_gaussian_of_the_fine_length_is_exact_in_four_steps(generator):
+    energy = IsotropicGaussian(0.09, (2,))
+    x = generate(energy, energy.score(SCHEDULE), 0.3, generator, n_steps=4, fine=0.3)
+    assert abs(float(x.square().mean()) / 0.09 - 1.0) < 5 * (2 / (2 * N)) ** 0.5
 
 
 def test_prior_has_the_variance_of_noise_and_target_on_the_mean_free_space(generator):
