@@ -30,7 +30,7 @@ def _population_count(typing_context, word):
 
 
 # `Any`: called inside compiled code, an intrinsic takes no typing context.
-_count_bits: Any = intrinsic(_population_count)
+count_bits: Any = intrinsic(_population_count)
 
 
 @compiled
@@ -44,7 +44,7 @@ def _join_four(a, b, multiplicity, out):
         out[w + WORDS] = (a1 & b1) | (step & (a1 | b1))
         out[w + 2 * WORDS] = (a2 & b2) | (step & (a2 | b2))
         out[w + 3 * WORDS] = (a3 & b3) | (step & (a3 | b3))
-        steps += _count_bits(step) * multiplicity[w]
+        steps += count_bits(step) * multiplicity[w]
     return steps
 
 
@@ -61,7 +61,7 @@ def _join_five(a, b, multiplicity, out):
         out[w + 2 * WORDS] = (a2 & b2) | (step & (a2 | b2))
         out[w + 3 * WORDS] = (a3 & b3) | (step & (a3 | b3))
         out[w + 4 * WORDS] = (a4 & b4) | (step & (a4 | b4))
-        steps += _count_bits(step) * multiplicity[w]
+        steps += count_bits(step) * multiplicity[w]
     return steps
 
 

@@ -13,28 +13,14 @@ all below v, or all above it (then the rest is what hangs below v): `target` is 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numba
 import numpy as np
-from numba import types
-from numba.extending import intrinsic
 
+from domains.phylogeny._parsimony_kernels import ALL, count_bits
 from domains.phylogeny._tree_move_kernels import cut_and_join, sibling_of, turn_below
 
 compiled = numba.njit(cache=True, nogil=True)
 NONE = np.int64(2**62)
-_ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
-
-
-def _ctpop(typing_context, word):
-    def generate(context, builder, signature, arguments):
-        return builder.ctpop(arguments[0])
-
-    return types.uint64(types.uint64), generate
-
-
-_count_bits: Any = intrinsic(_ctpop)
 
 
 @compiled
@@ -46,10 +32,10 @@ def join(a, b, extra, out):
         meet = np.uint64(0)
         for s in range(n_states):
             meet |= a[s, w] & b[s, w]
-        apart = _ALL ^ meet
+        apart = ALL ^ meet
         for s in range(n_states):
             out[s, w] = (a[s, w] & b[s, w]) | (apart & (a[s, w] | b[s, w]))
-        steps += _count_bits(apart) + _count_bits(apart & extra[w])
+        steps += count_bits(apart) + count_bits(apart & extra[w])
     return np.int64(steps)
 
 
@@ -62,8 +48,8 @@ def join_cost(a, b, extra):
         meet = np.uint64(0)
         for s in range(n_states):
             meet |= a[s, w] & b[s, w]
-        apart = _ALL ^ meet
-        steps += _count_bits(apart) + _count_bits(apart & extra[w])
+        apart = ALL ^ meet
+        steps += count_bits(apart) + count_bits(apart & extra[w])
     return np.int64(steps)
 
 
@@ -76,12 +62,12 @@ def _joint_cost(a, b, m, extra):
         meet = np.uint64(0)
         for s in range(n_states):
             meet |= a[s, w] & b[s, w]
-        apart = _ALL ^ meet
+        apart = ALL ^ meet
         close = np.uint64(0)
         for s in range(n_states):
             close |= m[s, w] & ((a[s, w] & b[s, w]) | (apart & (a[s, w] | b[s, w])))
-        far = _ALL ^ close
-        steps += _count_bits(far) + _count_bits(far & extra[w])
+        far = ALL ^ close
+        steps += count_bits(far) + count_bits(far & extra[w])
     return np.int64(steps)
 
 

@@ -137,7 +137,8 @@ def _idem_laptop(row: str) -> dict:
 
 
 def _idem_paper(row: str) -> dict:
-    """iDEM's own settings (arXiv 2402.06121 and its code), estimator and biases included."""
+    """iDEM's own settings (arXiv 2402.06121 and its code), estimator and biases included; the steps of
+    the reverse SDE and the network are ours (`workbench.diffusion.idem` says how they differ)."""
     published = replace(
         _idem_base(row),
         control="none",

@@ -1,5 +1,6 @@
 """Every objective reaches the reward's law with tabular policies: exact total variation and log Z error
-at most 0.02. A cheap subset by default; with every backward policy and exploration as a slow test."""
+at most 0.02. Every objective, and trajectory balance with every exploration, by default; every objective with
+every backward policy as a slow test."""
 
 from __future__ import annotations
 
