@@ -10,7 +10,8 @@ SDE (Akhound-Sadegh et al., Iterated denoising energy matching, 2024, arXiv 2402
 Differs from the paper: the score has a force channel and a Gaussian base (`score_model`); the target may
 use the control variate; samples come from averaged weights; the learning rate falls to zero by a
 cosine; steps of the reverse SDE are exact for a Gaussian of the fine length (`generation`). Two biases
-of the published runs are options, off unless a preset says so: `clip` cuts the norm of the target (per particle), and `diffusion_scale` below 1 cools the generated samples.
+of the published runs are options, off unless a preset says so: `clip` cuts the norm of the target (per
+particle), and `diffusion_scale` below 1 cools the generated samples.
 
 No Markov-chain sample ever enters the buffer: it holds prior draws first, then the model's own samples.
 """
