@@ -8,8 +8,6 @@ Only options are imported here, so that help is fast; the steps are the modules 
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pipelines.boltzmann.options import (
     ChainOptions,
     Config,
@@ -17,6 +15,7 @@ from pipelines.boltzmann.options import (
     SmcOptions,
 )
 from pipelines.boltzmann.presets import preset
+from pipelines.lifecycle import lifecycle
 
 __all__ = [
     "DEMO",
@@ -37,43 +36,4 @@ DEMO = [
 ]
 
 
-def run(config: Config, out: Path | None = None) -> Path:
-    """Make the run folder `out` (default: under runs/), do everything, return the folder.
-
-    Raises InputError for input that cannot be used, before a folder is made."""
-    from pipelines.boltzmann import prepare, steps
-    from pipelines.options import default_out, to_plain
-    from workbench.runs.folder import RunFolder
-
-    problem = prepare.problem(config)
-    out = out or default_out("boltzmann", config)
-    with RunFolder.create(out, to_plain(config), "boltzmann") as folder:
-        steps.work(config, problem, folder)
-    return out
-
-
-def resume(path: Path) -> Path:
-    """Go on with a run from its last good checkpoints; a finished run is evaluated again."""
-    from pipelines.boltzmann import prepare, steps
-    from workbench.runs.folder import RunFolder
-
-    with RunFolder.open(path) as folder:
-        config = _config_of(folder.config)
-        steps.work(config, prepare.problem(config), folder)
-    return path
-
-
-def sample(path: Path, n: int) -> Path:
-    """Draw `n` more samples of a run into its folder and return the file that holds them."""
-    from pipelines.boltzmann import prepare, steps
-    from workbench.runs.folder import RunFolder
-
-    with RunFolder.open(path) as folder:
-        config = _config_of(folder.config)
-        return steps.more_samples(config, prepare.problem(config), folder, n)
-
-
-def _config_of(plain: dict) -> Config:
-    from pipelines.options import overlay
-
-    return overlay(Config(), plain)
+run, resume, sample = lifecycle("boltzmann", Config)

@@ -10,26 +10,15 @@ from pipelines.boltzmann import chains, evaluation, learned, polishing, presenta
 from pipelines.boltzmann.options import Config
 from pipelines.boltzmann.prepare import Problem
 from pipelines.boltzmann.references import find_reference, run_baseline
+from pipelines.lifecycle import finish
 from workbench.errors import InputError
-from workbench.runs.files import full_disk
 from workbench.runs.folder import RunFolder
 from workbench.runs.metrics import Figure
-from workbench.runs.report import write_report
 from workbench.samples import WeightedSamples
-from workbench.training.devices import resolve_device
 
 
 def work(config: Config, problem: Problem, folder: RunFolder) -> None:
-    """Everything from the first sample to the report; what is done already is not done again.
-
-    Raises InputError where the disk is full, whatever was being written."""
-    try:
-        _work(config, problem, folder)
-    except OSError as error:
-        raise full_disk(folder.path, error) from error
-
-
-def _work(config: Config, problem: Problem, folder: RunFolder) -> None:
+    """Everything from the first sample to the report; what is done already is not done again."""
     began = time.perf_counter()
     drawn = sampling.draw(config, problem, folder)
     write_samples(config, problem, folder, drawn.raw, "samples")
@@ -54,22 +43,17 @@ def _work(config: Config, problem: Problem, folder: RunFolder) -> None:
     figures["seconds_total"] = Figure(time.perf_counter() - began, unit="s")
 
     sections = presentation.sections(config, comparison, polished, folder)
-    folder.write_provenance(
+    finish(
+        config,
+        folder,
+        figures,
+        sections,
+        evaluation,
         system=SystemRecord.of(problem.energy).name,
         system_sha256=getattr(problem.energy, "system_sha256", None),
         temperature_kelvin=getattr(problem.energy, "temperature_kelvin", None),
         n_energy_evaluations=drawn.cost.n_evaluations,
         n_energy_evaluations_baseline=baseline.cost.n_evaluations if baseline else None,
-        seed=config.seed,
-        device=str(resolve_device(config.device)),
-        threads=config.threads,
-    )
-    folder.write_metrics(figures)
-    write_report(
-        folder.path,
-        sections,
-        meanings=evaluation.MEANINGS,
-        higher_is_better=evaluation.HIGHER_IS_BETTER,
     )
 
 

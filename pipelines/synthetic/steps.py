@@ -8,30 +8,20 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.lifecycle import finish
 from pipelines.synthetic import evaluation, presentation, training
 from pipelines.synthetic.law import law_of
 from pipelines.synthetic.options import Config
 from pipelines.synthetic.prepare import Problem
 from pipelines.synthetic.references import run_metropolis
 from pipelines.synthetic.training import Objects
-from workbench.runs.files import full_disk, write_json
+from workbench.runs.files import write_json
 from workbench.runs.folder import RunFolder
 from workbench.runs.metrics import Figure
-from workbench.runs.report import write_report
-from workbench.training.devices import resolve_device
 
 
 def work(config: Config, problem: Problem, folder: RunFolder) -> None:
-    """Everything from the first step to the report; training that is done is not done again.
-
-    Raises InputError where the disk is full, whatever was being written."""
-    try:
-        _work(config, problem, folder)
-    except OSError as error:
-        raise full_disk(folder.path, error) from error
-
-
-def _work(config: Config, problem: Problem, folder: RunFolder) -> None:
+    """Everything from the first step to the report; training that is done is not done again."""
     began = time.perf_counter()
     trained = training.train(config, problem, folder)
     state, environment, _ = trained.state
@@ -74,20 +64,15 @@ def _work(config: Config, problem: Problem, folder: RunFolder) -> None:
         "cpu_seconds": Figure(cpu_seconds, unit="s"),
         "seconds_total": Figure(time.perf_counter() - began, unit="s"),
     }
-    folder.write_provenance(
+    finish(
+        config,
+        folder,
+        figures,
+        sections,
+        evaluation,
         environment=problem.synthetic.name,
         n_reward_evaluations=n_rewards,
         n_reward_evaluations_baseline=baseline.n_rewards if baseline else None,
-        seed=config.seed,
-        device=str(resolve_device(config.device)),
-        threads=config.threads,
-    )
-    folder.write_metrics(figures)
-    write_report(
-        folder.path,
-        sections,
-        meanings=evaluation.MEANINGS,
-        higher_is_better=evaluation.HIGHER_IS_BETTER,
     )
 
 
