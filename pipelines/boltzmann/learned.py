@@ -48,7 +48,8 @@ def draw_idem(config: Config, problem: Problem, folder: RunFolder) -> Drawn:
     model = trained.state[0].average.module
     raw, drawing = raw_samples(config, problem, folder, model, config.n_samples, "generation")
     n_raw = problem.energy.n_energy
-    weighted, _ = flow_samples(config, problem, folder, model, config.n_samples, "flow")
+    n_weighted = config.flow.n_samples or config.n_samples
+    weighted, _ = flow_samples(config, problem, folder, model, n_weighted, "flow")
     kind = likelihood.divergence_kind(config.flow, problem.energy)
     lines = [
         f"iDEM, {config.idem.steps} gradient steps, {_evaluations_per_target(config):,} energy "
@@ -70,7 +71,7 @@ def draw_idem(config: Config, problem: Problem, folder: RunFolder) -> Drawn:
 
 def _evaluations_per_target(config: Config) -> int:
     options = config.idem
-    return options.global_draws + options.draws * (options.chain_steps + 1)
+    return idem.chain_options(options).n_evaluations if options.chain_steps else options.draws
 
 
 def _target_name(config: Config) -> str:
@@ -81,8 +82,8 @@ def _target_name(config: Config) -> str:
             options.global_draws
         )
         return (
-            f"{control}; {options.draws} Markov chains of {options.chain_steps} steps from the clean "
-            f"sample{fresh}"
+            f"{control}; {options.draws} Markov chains of {options.chain_steps} Hamiltonian moves of "
+            f"{options.chain_leapfrog} steps from the clean sample{fresh}"
         )
     if options.proposal_length is None:
         return f"{control}; draws around the noised point"

@@ -101,7 +101,7 @@ def _idem_laptop(row: str) -> dict:
     chained = replace(
         base,
         draws=6,
-        chain_steps=20,
+        chain_steps=4,
         relax_start=True,
         buffer_size=5_000,
         sde_steps=200,
@@ -116,9 +116,10 @@ def _idem_laptop(row: str) -> dict:
         "dw4": replace(
             chained,
             draws=16,
-            chain_steps=16,
+            chain_leapfrog=4,
             global_draws=512,
-            steps=8_000,
+            steps=9_000,
+            final_sde_steps=200,
             batch=256,
             samples_per_round=250,
             network=replace(base.network, width=96),
@@ -133,7 +134,8 @@ def _idem_laptop(row: str) -> dict:
         "lj-large": replace(chained, steps=4_000, batch=32, samples_per_round=64),
         "molecule": replace(chained, steps=4_000, batch=64, samples_per_round=64),
     }
-    return {"idem": sizes[row], "flow": FlowConfig(n_steps=20, probes=1)}
+    flow = FlowConfig(n_steps=20, probes=1, n_samples=4_000 if row == "dw4" else None)
+    return {"idem": sizes[row], "flow": flow}
 
 
 def _idem_paper(row: str) -> dict:

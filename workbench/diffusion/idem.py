@@ -26,6 +26,7 @@ from torch import Tensor
 
 from workbench.diffusion.generation import prior_samples, reverse_sde
 from workbench.diffusion.options import IdemConfig as Config
+from workbench.diffusion.posterior_chains import ChainOptions
 from workbench.diffusion.schedule import GeometricSchedule
 from workbench.diffusion.score_model import ScoreModel
 from workbench.diffusion.score_target import (
@@ -116,11 +117,21 @@ def _target(
 ) -> ScoreTarget:
     control = config.control
     if config.chain_steps:
-        n, fine = (config.draws, config.chain_steps), config.network.fine_length
-        far = (config.global_draws, config.proposal_length)
-        return chain_score(energy, x, variance, clean, *n, fine, generator, control, *far)
+        return chain_score(energy, x, variance, clean, chain_options(config), generator, control)
     draws = draw_noise(energy, len(x), config.draws, generator, x.dtype)
     return estimate_score(energy, x, variance, draws, control, config.proposal_length)
+
+
+def chain_options(config: Config) -> ChainOptions:
+    """The chains of a target where `config` asks for them."""
+    return ChainOptions(
+        config.draws,
+        config.chain_steps,
+        config.chain_leapfrog,
+        config.network.fine_length,
+        config.global_draws,
+        config.proposal_length or config.network.fine_length,
+    )
 
 
 def clip_norm(score: Tensor, largest: float | None) -> Tensor:

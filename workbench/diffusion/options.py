@@ -35,8 +35,9 @@ class IdemConfig:
     control                "none" (iDEM's estimator) or "variance" (control variate)
     proposal_length        None: draws around the noised point, as in iDEM; a length: draws from the
                            posterior of a Gaussian target of that scale (see `score_target`)
-    chain_steps            0: the K draws are weighted, as in iDEM; J: K chains of J steps start at the
-                           clean sample (see `posterior_chains`), J + 1 evaluations each
+    chain_steps            0: the K draws are weighted, as in iDEM; J: K chains of J Hamiltonian moves
+                           start at the clean sample (see `posterior_chains`)
+    chain_leapfrog         L, leapfrog steps of such a move: J L + 1 evaluations a chain
     global_draws           M fresh draws of the Gaussian posterior that chains choose from at first;
                            needs a proposal length
     clip                   largest norm of the target, per particle (the paper's); None = no limit
@@ -62,6 +63,7 @@ class IdemConfig:
     control: Control = "variance"
     proposal_length: float | None = None
     chain_steps: int = 0
+    chain_leapfrog: int = 10
     global_draws: int = 0
     clip: float | None = None
     noise_clip: float | None = 6.0
@@ -99,11 +101,13 @@ class IdemConfig:
 
 @dataclass(frozen=True)
 class FlowConfig:
-    """n_steps      Runge-Kutta steps
+    """n_samples    samples drawn with weights; None = as many as raw ones
+    n_steps      Runge-Kutta steps
     divergence   "exact", "hutchinson", or None: exact up to 16 dimensions
     probes       random-sign vectors per sample where the divergence is Hutchinson's
     """
 
+    n_samples: int | None = None
     n_steps: int = 100
     divergence: Divergence | None = None
     probes: int = 4

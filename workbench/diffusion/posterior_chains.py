@@ -8,27 +8,56 @@ leaves one draw of thousands. But x was made as x_0 + sqrt(h) eps from a sample 
 x_0 is an exact draw of p(z | x) wherever the buffer already follows the target. So K chains start at
 x_0 and make moves that leave p(z | x) invariant: first, each chooses by importance weight between x_0
 and M fresh draws of the Gaussian posterior of `score_target` (iterated sampling-importance-resampling,
-Andrieu, Lee and Vihola, 2018, arXiv 1312.6432), which carries it between modes; then J Metropolis-adjusted
-Langevin steps, whose second half is the sample. If the buffer follows exp(-u), so does every draw, for
-any M and J; if it does not, the chains move it there, and the next buffer is nearer: the target
-density is the fixed point of the training loop.
+Andrieu, Lee and Vihola, 2018, arXiv 1312.6432), which carries it between modes; then J Hamiltonian
+trajectories of L leapfrog steps (L = 1: Langevin), whose second half is the sample. If the buffer
+follows exp(-u), so does every draw, for any M, J and L; if it does not, the chains move it there, and
+the next buffer is nearer: the target density is the fixed point of the training loop.
 
-Cost: M + K (J + 1) energies per x. The chains serve one estimate and are dropped: none of their
+Cost: M + K (J L + 1) energies per x. The chains serve one estimate and are dropped: none of their
 states enters the buffer.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from workbench.mcmc.leapfrog import Drive, Place, trajectory
 from workbench.problem import Energy, centred
 
-ACCEPTANCE = 0.6
-# Longest drift of a row of a configuration, in standard deviations of the move's noise.
-DRIFT_REACH = 2.0
+ACCEPTANCE = 0.75
+# The first step, in standard deviations of the posterior's stiffest mode.
+FIRST_STEP = 0.35
+# Largest force on a row of a configuration that drives a chain, in units of 1 / fine length: beyond
+# any thermal force, and short of what throws a chain out of a clash.
+FORCE_REACH = 30.0
 HUGE = 1e12
+
+
+@dataclass(frozen=True)
+class ChainOptions:
+    """n_chains         K, chains per noised point
+    n_moves          J, trajectories of each; the second half are the draws
+    n_leapfrog       L, leapfrog steps of a trajectory
+    fine_length      length below which the target is smooth: the scale of its stiffest mode
+    n_global         M, fresh draws that every chain chooses from at first
+    proposal_length  standard deviation of the Gaussian that stands for the target in those draws
+    """
+
+    n_chains: int
+    n_moves: int
+    n_leapfrog: int
+    fine_length: float
+    n_global: int = 0
+    proposal_length: float = 1.0
+
+    @property
+    def n_evaluations(self) -> int:
+        """Energies per noised point."""
+        return self.n_global + self.n_chains * (self.n_moves * self.n_leapfrog + 1)
 
 
 def posterior_chains(
@@ -36,32 +65,64 @@ def posterior_chains(
     x: Float[Tensor, "batch *event"],
     variance: Float[Tensor, "batch"],
     clean: Float[Tensor, "batch *event"],
-    n_chains: int,
-    n_steps: int,
-    fine_length: float,
+    options: ChainOptions,
     generator: torch.Generator,
-    n_global: int = 0,
-    proposal_length: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
-    """Draws z [batch, draw, *event] of equal weight and forces -grad u there; n_chains times the
-    second half of n_steps draws. The first step has the variance min(h, fine_length^2) / 2; steps
-    adapt per x in the first half alone."""
-    column = variance.view(-1, 1, *[1] * (x.dim() - 1))
-    noisy = x[:, None]
-    z = clean[:, None].expand(-1, n_chains, *clean.shape[1:]).contiguous()
-    if n_global:
-        z = _global_move(energy, z, noisy, column, n_global, proposal_length, generator)
-    u, force = _evaluate(energy, z)
-    step = 0.5 * column.clamp_max(fine_length**2)
+    """Draws z [batch, draw, *event] of equal weight and forces -grad u there. The step is adapted per
+    x, in the first half of the moves alone."""
+    z = clean[:, None].expand(-1, options.n_chains, *clean.shape[1:]).contiguous()
+    if options.n_global:
+        z = _global_move(energy, z, x[:, None], variance, options, generator)
+    shape = z.shape
+    posterior = _Posterior(energy, x, variance, options)
+    place = Place(z.flatten(0, 1), *posterior.energy_and_force(z.flatten(0, 1)))
+    step = FIRST_STEP / (1.0 / variance + 1.0 / options.fine_length**2).sqrt()
+    ones = torch.ones_like(place.energy)
     draws, forces = [], []
-    for k in range(n_steps):
-        z, u, force, accepted = _move(energy, z, u, force, noisy, column, step, generator)
-        if k < n_steps // 2:
-            step = step * torch.exp(accepted - ACCEPTANCE).view_as(column)
+    for k in range(options.n_moves):
+        noise = torch.randn(place.x.shape, generator=generator, dtype=x.dtype, device=x.device)
+        noise = centred(noise) if energy.mean_free else noise
+        draw = torch.empty_like(ones).exponential_(generator=generator)
+        drive = Drive(step.repeat_interleave(options.n_chains), ones, ones[:1], noise, draw)
+        moved = trajectory(posterior, place, drive, options.n_leapfrog)
+        place = moved.place
+        if k < options.n_moves // 2:
+            accepted = moved.probability.view(shape[:2]).mean(1).to(step.dtype)
+            step = step * torch.exp(0.5 * (accepted - ACCEPTANCE))
         else:
-            draws.append(z)
-            forces.append(force)
+            draws.append(place.x.view(shape))
+            forces.append((place.force - posterior.pull(place.x)).view(shape))
     return torch.cat(draws, dim=1), torch.cat(forces, dim=1)
+
+
+class _Posterior:
+    """u(z) + |z - x|^2 / (2 h) for n_chains rows per x in turn; forces of clashes are bounded, which
+    keeps a leapfrog step reversible and volume-preserving, for the bound is a function of z alone."""
+
+    def __init__(self, energy: Energy, x: Tensor, variance: Tensor, options: ChainOptions) -> None:
+        self.wrapped, self.options = energy, options
+        self.event_shape, self.mean_free = energy.event_shape, energy.mean_free
+        self.centre, self.rate = x[:, None], (1.0 / variance).view(-1, *[1] * x.dim())
+        self.largest = FORCE_REACH / options.fine_length
+
+    def pull(self, z: Tensor) -> Tensor:
+        """Force (x - z) / h."""
+        offset = self.centre - z.view(-1, self.options.n_chains, *z.shape[1:])
+        return (offset * self.rate).view_as(z)
+
+    def energy_and_force(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        u, force = self.wrapped.energy_and_force(z)
+        u = u.nan_to_num(HUGE, HUGE, HUGE).clamp_max(HUGE)
+        force = force.nan_to_num(0.0, 0.0, 0.0).clamp(-HUGE, HUGE)
+        norm = force.norm(dim=-1, keepdim=True)
+        force = force * (self.largest / norm.clamp_min(self.largest))
+        offset = self.centre - z.view(-1, self.options.n_chains, *z.shape[1:])
+        pull = offset * self.rate
+        u = u + 0.5 * (offset * pull).flatten(2).sum(-1).flatten()
+        return u, force + pull.view_as(z)
+
+    def energy(self, z: Tensor) -> Tensor:
+        return self.energy_and_force(z)[0]
 
 
 def _global_move(
@@ -69,14 +130,15 @@ def _global_move(
     z: Tensor,
     noisy: Tensor,
     variance: Tensor,
-    n_draws: int,
-    length: float,
+    options: ChainOptions,
     generator: torch.Generator,
 ) -> Tensor:
     """Every chain chooses, by weight exp(-u(z) + |z|^2 / (2 length^2)), between the row's clean sample and
-    `n_draws` draws of N(m x, m h), m = length^2 / (length^2 + h)."""
+    `n_global` draws of N(m x, m h), m = length^2 / (length^2 + h)."""
+    variance = variance.view(-1, *[1] * (z.dim() - 1))
+    length = options.proposal_length
     shrink = 1.0 / (1.0 + variance / length**2)
-    shape = (len(z), n_draws, *z.shape[2:])
+    shape = (len(z), options.n_global, *z.shape[2:])
     noise = torch.randn(shape, generator=generator, dtype=z.dtype, device=z.device)
     noise = centred(noise) if energy.mean_free else noise
     fresh = shrink * noisy + (shrink * variance).sqrt() * noise
@@ -88,50 +150,3 @@ def _global_move(
     chosen = torch.multinomial(shares, z.shape[1], replacement=True, generator=generator)
     rows = chosen + candidates.shape[1] * torch.arange(len(z), device=z.device)[:, None]
     return candidates.flatten(0, 1)[rows]
-
-
-def _evaluate(energy: Energy, z: Tensor) -> tuple[Tensor, Tensor]:
-    """u [batch, draw] and -grad u; what is not finite or beyond `HUGE` counts as `HUGE`."""
-    u, force = energy.energy_and_force(z.flatten(0, 1))
-    u = u.view(z.shape[:2]).nan_to_num(HUGE, HUGE, HUGE).clamp_max(HUGE)
-    return u, force.view_as(z).nan_to_num(0.0, 0.0, 0.0)
-
-
-def _move(
-    energy: Energy,
-    z: Tensor,
-    u: Tensor,
-    force: Tensor,
-    noisy: Tensor,
-    variance: Tensor,
-    step: Tensor,
-    generator: torch.Generator,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """One Metropolis-adjusted Langevin step of variance `step`; the mean acceptance per row."""
-    noise = torch.randn(z.shape, generator=generator, dtype=z.dtype, device=z.device)
-    noise = centred(noise) if energy.mean_free else noise
-    offset = z - noisy
-    proposal = z + _drift(force - offset / variance, step) + step.sqrt() * noise
-    new_u, new_force = _evaluate(energy, proposal)
-    new_offset = proposal - noisy
-    back = z - proposal - _drift(new_force - new_offset / variance, step)
-    log_ratio = 0.5 * (noise.square() - back.square() / step)
-    log_ratio = log_ratio + (offset.square() - new_offset.square()) / (2.0 * variance)
-    log_ratio = log_ratio.flatten(2).sum(-1) + u - new_u
-    accept = (
-        torch.rand(u.shape, generator=generator, dtype=u.dtype, device=u.device).log() < log_ratio
-    )
-    wide = accept.view(*accept.shape, *[1] * (z.dim() - 2))
-    return (
-        torch.where(wide, proposal, z),
-        torch.where(accept, new_u, u),
-        torch.where(wide, new_force, force),
-        accept.to(z.dtype).mean(1),
-    )
-
-
-def _drift(gradient: Tensor, step: Tensor) -> Tensor:
-    """Half a step along the gradient of the log density, bounded per row of a configuration."""
-    drift = 0.5 * step * gradient
-    bound = DRIFT_REACH**2 * step * gradient.shape[-1]
-    return drift * (bound / (bound + drift.square().sum(-1, keepdim=True))).sqrt()

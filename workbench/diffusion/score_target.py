@@ -37,7 +37,7 @@ from torch import Tensor
 
 from workbench.diffusion._moment_kernels import weighted_moments
 from workbench.diffusion.options import Control
-from workbench.diffusion.posterior_chains import posterior_chains
+from workbench.diffusion.posterior_chains import ChainOptions, posterior_chains
 from workbench.problem import Energy, centred
 
 # Squares of larger forces overflow in single precision; such draws are clashes.
@@ -86,19 +86,12 @@ def chain_score(
     x: Float[Tensor, "batch *event"],
     variance: Float[Tensor, "batch"],
     clean: Float[Tensor, "batch *event"],
-    n_chains: int,
-    n_steps: int,
-    fine_length: float,
+    options: ChainOptions,
     generator: torch.Generator,
     control: Control = "variance",
-    n_global: int = 0,
-    proposal_length: float | None = None,
 ) -> ScoreTarget:
     """The same score from `posterior_chains` that start at the clean sample `x` was made from."""
-    length = fine_length if proposal_length is None else proposal_length
-    z, force = posterior_chains(
-        energy, x, variance, clean, n_chains, n_steps, fine_length, generator, n_global, length
-    )
+    z, force = posterior_chains(energy, x, variance, clean, options, generator)
     weights = torch.full(z.shape[:2], 1.0 / z.shape[1], dtype=z.dtype, device=z.device)
     rate = variance.rsqrt()
     noise = (z - x[:, None]).flatten(2) * rate[:, None, None]

@@ -7,6 +7,7 @@ import torch
 
 from domains.synthetic.gaussian_mixture import GaussianMixture
 from workbench.diffusion.options import IdemConfig
+from workbench.diffusion.posterior_chains import ChainOptions
 from workbench.diffusion.score_target import chain_score
 from workbench.errors import InputError
 
@@ -22,14 +23,16 @@ def exact(mixture: GaussianMixture, x: torch.Tensor, variance: float) -> torch.T
     return mixture.noised_log_density_and_score(x, variance)[1]
 
 
-def test_exact_starts_stay_exact(generator):
+@pytest.mark.parametrize("n_leapfrog", [1, 5])
+def test_exact_starts_stay_exact(n_leapfrog, generator):
     """From exact clean samples every draw is exact: the error is that of the mean alone, however few
     the steps. Averaged over 4,000 rows the target must match the score within 5 standard errors."""
     mixture, variance = two_wells(), 0.5
     clean = mixture.exact_samples(4000, generator).double()
     x = clean + variance**0.5 * torch.randn(clean.shape, generator=generator, dtype=clean.dtype)
     h = torch.full((4000,), variance, dtype=clean.dtype)
-    found = chain_score(mixture, x, h, clean, 2, 4, 0.5, generator, "none").score
+    options = ChainOptions(n_chains=2, n_moves=4, n_leapfrog=n_leapfrog, fine_length=0.5)
+    found = chain_score(mixture, x, h, clean, options, generator, "none").score
     # Weighted by x, so that errors do not cancel by symmetry.
     difference = ((found - exact(mixture, x, variance)) * x).sum(1)
     stderr = difference.std() / len(x) ** 0.5
@@ -37,7 +40,7 @@ def test_exact_starts_stay_exact(generator):
 
 
 def test_wrong_starts_are_mended_by_fresh_draws(generator):
-    """All clean samples in the wrong well: Langevin steps cannot cross, draws of the posterior do."""
+    """All clean samples in the wrong well: moves cannot cross, draws of the posterior do."""
     mixture, variance = two_wells(), 4.0
     x = torch.tensor([[3.0, 0.0]], dtype=torch.float64).expand(64, 2)
     clean = torch.tensor([[-3.0, 0.0]], dtype=torch.float64).expand(64, 2)
@@ -45,9 +48,8 @@ def test_wrong_starts_are_mended_by_fresh_draws(generator):
     truth = exact(mixture, x[:1], variance)
     errors = []
     for n_global in (0, 2000):
-        target = chain_score(
-            mixture, x, h, clean, 64, 20, 0.5, generator, "variance", n_global, 4.0
-        )
+        options = ChainOptions(64, 10, 2, 0.5, n_global, proposal_length=4.0)
+        target = chain_score(mixture, x, h, clean, options, generator)
         errors.append(float((target.score.mean(0) - truth).norm()))
     assert errors[0] > 0.5
     assert errors[1] < 0.05
