@@ -100,15 +100,14 @@ class _Posterior:
     keeps a leapfrog step reversible and volume-preserving, for the bound is a function of z alone."""
 
     def __init__(self, energy: Energy, x: Tensor, variance: Tensor, options: ChainOptions) -> None:
-        self.wrapped, self.options = energy, options
-        self.event_shape, self.mean_free = energy.event_shape, energy.mean_free
-        self.centre, self.rate = x[:, None], (1.0 / variance).view(-1, *[1] * x.dim())
+        self.wrapped, self.mean_free = energy, energy.mean_free
+        self.centre = x.repeat_interleave(options.n_chains, dim=0)
+        self.variance = variance.repeat_interleave(options.n_chains)
         self.largest = FORCE_REACH / options.fine_length
 
     def pull(self, z: Tensor) -> Tensor:
         """Force (x - z) / h."""
-        offset = self.centre - z.view(-1, self.options.n_chains, *z.shape[1:])
-        return (offset * self.rate).view_as(z)
+        return (self.centre - z) / self.variance.view(-1, *[1] * (z.dim() - 1))
 
     def energy_and_force(self, z: Tensor) -> tuple[Tensor, Tensor]:
         u, force = self.wrapped.energy_and_force(z)
@@ -116,13 +115,8 @@ class _Posterior:
         force = force.nan_to_num(0.0, 0.0, 0.0).clamp(-HUGE, HUGE)
         norm = force.norm(dim=-1, keepdim=True)
         force = force * (self.largest / norm.clamp_min(self.largest))
-        offset = self.centre - z.view(-1, self.options.n_chains, *z.shape[1:])
-        pull = offset * self.rate
-        u = u + 0.5 * (offset * pull).flatten(2).sum(-1).flatten()
-        return u, force + pull.view_as(z)
-
-    def energy(self, z: Tensor) -> Tensor:
-        return self.energy_and_force(z)[0]
+        pull = self.pull(z)
+        return u + 0.5 * self.variance * pull.square().flatten(1).sum(1), force + pull
 
 
 def _global_move(

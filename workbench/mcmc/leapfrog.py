@@ -7,6 +7,7 @@ operations on small batches cost more than the energy itself, and tensor operati
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,7 +15,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from workbench.mcmc import _kernels
-from workbench.problem import Energy, centred, project
+from workbench.problem import centred
+
+
+class Potential(Protocol):
+    """What a trajectory asks of an `Energy`."""
+
+    mean_free: bool
+
+    def energy_and_force(self, x: Tensor, /) -> tuple[Tensor, Tensor]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,14 +63,14 @@ class Outcome:
     n_nonfinite: Int[Tensor, ""]
 
 
-def trajectory(energy: Energy, place: Place, drive: Drive, n_leapfrog: int) -> Outcome:
+def trajectory(energy: Potential, place: Place, drive: Drive, n_leapfrog: int) -> Outcome:
     """`n_leapfrog` steps and the choice; compiled where the tensors are on the CPU."""
     if place.x.device.type == "cpu":
         return trajectory_compiled(energy, place, drive, n_leapfrog)
     return trajectory_torch(energy, place, drive, n_leapfrog)
 
 
-def trajectory_compiled(energy: Energy, place: Place, drive: Drive, n_leapfrog: int) -> Outcome:
+def trajectory_compiled(energy: Potential, place: Place, drive: Drive, n_leapfrog: int) -> Outcome:
     """CPU tensors only."""
     shape, n_chains = place.x.shape, len(place.x)
     equal_masses = len(drive.inverse_mass) == 1
@@ -100,7 +109,7 @@ def trajectory_compiled(energy: Energy, place: Place, drive: Drive, n_leapfrog: 
     return Outcome(moved, torch.from_numpy(probability), torch.tensor(n_nonfinite))
 
 
-def trajectory_torch(energy: Energy, place: Place, drive: Drive, n_leapfrog: int) -> Outcome:
+def trajectory_torch(energy: Potential, place: Place, drive: Drive, n_leapfrog: int) -> Outcome:
     """Tensors on any device."""
     shape = place.x.shape
     column = (-1, *[1] * (len(shape) - 1))
@@ -124,7 +133,7 @@ def trajectory_torch(energy: Energy, place: Place, drive: Drive, n_leapfrog: int
     accept = finite & (drive.draw > change)
     rows = accept.view(column)
     moved = Place(
-        torch.where(rows, project(energy, x), place.x),
+        torch.where(rows, centred(x) if energy.mean_free else x, place.x),
         torch.where(accept, u, place.energy),
         torch.where(rows, force, place.force),
     )
