@@ -34,10 +34,10 @@ def add_shifted(target, source, by):
 @numba.njit(cache=True, nogil=True)
 def meets_shifted(first, second, by):
     """Whether some q in `first` has q + by in `second`."""
+    found = False
     for i in range(len(first)):
-        if shifted_word(first, i, by) & second[i]:
-            return True
-    return False
+        found = found or (shifted_word(first, i, by) & second[i]) != 0
+    return found
 
 
 @numba.njit(cache=True, nogil=True)

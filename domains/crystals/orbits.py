@@ -235,9 +235,7 @@ def _nothing_left(elements: Elements, groups: Sequence[int], limits: Limits) -> 
         )
     tight = reachable(elements, (1,), limits)
     if not _able(tight).any():
-        return (
-            f"no neutral crystal of {names} has {limits.most_atoms} atoms or fewer: raise --max-atoms"
-        )
+        return f"no neutral crystal of {names} has {limits.most_atoms} atoms or fewer: raise --max-atoms"
     listed = " ".join(map(str, groups[:8])) + (" ..." if len(groups) > 8 else "")
     return (
         f"no neutral crystal of {names} with up to {limits.most_atoms} atoms fits the space groups "
