@@ -36,7 +36,7 @@ def sections(
         result.append(_molecule_section(c, folder))
     if c.drawn.energies is not None and c.drawn.geometric is not None:
         result.append(_chains_section(config, c, folder))
-    if c.baseline is not None and len(c.baseline.evaluations) > 1:
+    if c.baseline is not None and len(c.baseline.spent) > 1:
         result.append(_baseline_section(c, folder))
     if polished is not None:
         result.append(_polish_section(polished, folder))
@@ -176,7 +176,8 @@ def _chains_section(config: Config, c: Comparison, folder: RunFolder) -> Section
 def _baseline_section(c: Comparison, folder: RunFolder) -> Section:
     assert c.baseline is not None
     distances = np.array(c.baseline.energy_w2)
-    curve = Curve(torch.tensor(c.baseline.evaluations).double(), torch.from_numpy(distances))
+    evaluations = torch.tensor([spent.n_evaluations for spent in c.baseline.spent]).double()
+    curve = Curve(evaluations, torch.from_numpy(distances))
     figure = draw.curves(
         {"parallel tempering": curve},
         xlabel="energy evaluations",

@@ -58,11 +58,11 @@ class Reference:
 @dataclass(frozen=True)
 class Baseline:
     """Parallel tempering beside a learned sampler: its samples, its cost, and the energy-W2 to the
-    reference [point] against evaluations [point], or nothing where there is no reference."""
+    reference [point] against its cost [point], or nothing where there is no reference."""
 
     samples: WeightedSamples
     cost: Cost
-    evaluations: list[int]
+    spent: list[Cost]
     energy_w2: list[float]
     line: str
 
@@ -152,37 +152,67 @@ def run_baseline(
     config: Config, problem: Problem, reference: Reference | None, floor: float | None, cost: Cost
 ) -> Baseline | None:
     """Parallel tempering with the ladder of `config.chain` from relaxed random starts, until its
-    energy-W2 meets the noise floor, or it has used as many evaluations as the learned sampler, or
-    five minutes have passed. None where it does not warm up in that time."""
+    energy-W2 meets the noise floor, or it has used as many evaluations and as many seconds of
+    processor time as the learned sampler, or five minutes have passed. None where it does not warm
+    up in that time."""
     own, generator = _uncounted(problem), problem.generator(config.seed, "baseline")
     ladders, settings, plan = _baseline_size(config, own, cost.n_evaluations)
     x = starts(replace(config, start="default"), own, ladders, generator)
     state = collect.init_collection(plan, tempering, settings, own.energy, x, generator)
     wall, cpu = time.perf_counter(), time.process_time()
-    evaluations: list[int] = []
+    looks: list[Cost] = []
     distances: list[float] = []
     why = ""
     while not why:
+        if state.n_kept == plan.n_kept:
+            state = _later_half(state)
         state = collect.collect_step(plan, tempering, settings, own.energy, state, generator)[0]
+        seconds = time.perf_counter() - wall
+        spent = Cost(own.energy.n_energy, seconds, time.process_time() - cpu)
         if reference is not None and state.n_kept and state.n_kept % BASELINE_LOOK == 0:
-            evaluations.append(own.energy.n_energy)
+            looks.append(spent)
             distance = energy_w2(_second_half(settings, state).energy, reference.samples.energy)
             distances.append(distance)
             why = "it met the noise floor" if floor is not None and distance <= floor else ""
-        if own.energy.n_energy >= cost.n_evaluations and state.n_kept:
-            why = why or "it had used as many evaluations as the learned sampler"
-        elif time.perf_counter() - wall > BASELINE_SECONDS:
+        if _at_least(spent, cost) and state.n_kept:
+            why = why or "it had used as many evaluations and seconds as the learned sampler"
+        elif seconds > BASELINE_SECONDS:
             why = why or "five minutes had passed"
     if not state.n_kept:
         return None
-    spent = Cost(own.energy.n_energy, time.perf_counter() - wall, time.process_time() - cpu)
     line = (
         f"Parallel tempering ({ladders} ladders of {settings.n_rungs} temperatures from relaxed "
         f"random starts) stopped when {why}: {spent.n_evaluations:,} evaluations and "
         f"{spent.cpu_seconds:.3g} CPU seconds, against {cost.n_evaluations:,} and "
         f"{cost.cpu_seconds:.3g} of the learned sampler."
+        + _at_equal_cost(looks, distances, cost)
     )
-    return Baseline(_second_half(settings, state), spent, evaluations, distances, line)
+    return Baseline(_second_half(settings, state), spent, looks, distances, line)
+
+
+def _later_half(state: collect.Collection) -> collect.Collection:
+    """A full collection without its earlier half, so that chains may go on in the same memory."""
+    half = len(state.x) // 2
+    state.x[:half], state.energy[:half] = state.x[-half:].clone(), state.energy[-half:].clone()
+    return replace(state, n_kept=half)
+
+
+def _at_least(spent: Cost, budget: Cost) -> bool:
+    enough = spent.n_evaluations >= budget.n_evaluations
+    return enough and spent.cpu_seconds >= budget.cpu_seconds
+
+
+def _at_equal_cost(looks: list[Cost], distances: list[float], budget: Cost) -> str:
+    """Its energy-W2 when it had spent what the learned sampler did, as a sentence."""
+    said = []
+    for what, spent, limit in (
+        ("evaluations", [look.n_evaluations for look in looks], budget.n_evaluations),
+        ("CPU seconds", [look.cpu_seconds for look in looks], budget.cpu_seconds),
+    ):
+        within = [w2 for w2, used in zip(distances, spent, strict=True) if used <= limit]
+        if within:
+            said.append(f"{within[-1]:.3g} at equal {what}")
+    return f" Its energy-W2: {', '.join(said)} (or where it stopped before)." if said else ""
 
 
 def _baseline_size(
