@@ -39,9 +39,7 @@ class Frame:
         return (t - self.start) / self.interval
 
 
-def frame_of(
-    cells: Sequence[Float[Tensor, "cell feature"]], times: Float[Tensor, "time"]
-) -> Frame:
+def frame_of(cells: Sequence[Float[Tensor, "cell feature"]], times: Float[Tensor, "time"]) -> Frame:
     """Pooled centre and rms spread per coordinate, first time and mean interval.
 
     Raises InputError for fewer than two snapshots, times that do not ascend, features that do not fit
@@ -52,17 +50,23 @@ def frame_of(
         )
     gaps = torch.diff(times.double())
     if not bool((gaps > 0).all()):
-        raise InputError(f"times {times.tolist()} do not ascend: sort the snapshots and merge equal ones")
+        raise InputError(
+            f"times {times.tolist()} do not ascend: sort the snapshots and merge equal ones"
+        )
     widths = {x.shape[1] for x in cells}
     if len(widths) != 1:
         raise InputError(f"snapshots have {sorted(widths)} features: give all of them the same")
     for t, x in zip(times.tolist(), cells, strict=True):
         if not bool(torch.isfinite(x).all()):
-            raise InputError(f"the snapshot at time {t:g} holds NaN or infinity: leave those cells out")
+            raise InputError(
+                f"the snapshot at time {t:g} holds NaN or infinity: leave those cells out"
+            )
     pooled = torch.cat([x.double() for x in cells])
     spread = float(pooled.var(0, correction=0).mean().sqrt())
     if not spread > 0:
-        raise InputError("all cells are at the same place: nothing moves, give a representation that varies")
+        raise InputError(
+            "all cells are at the same place: nothing moves, give a representation that varies"
+        )
     return Frame(
         centre=pooled.mean(0).to(cells[0].dtype),
         length=spread,

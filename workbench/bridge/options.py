@@ -14,7 +14,9 @@ AdversarialLoss = Literal["vanilla", "rpgan", "r3gan"]
 Regulariser = Literal["linear", "piecewise", "curvature"]
 MassSource = Literal["balanced", "given", "counts"]
 
-COUNTS_LABEL = "growth from cell counts alone: not identifiable, the counts may be a sampling artefact"
+COUNTS_LABEL = (
+    "growth from cell counts alone: not identifiable, the counts may be a sampling artefact"
+)
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,9 @@ class BridgeConfig:
 
     def __post_init__(self) -> None:
         if self.method in ("sf2m", "sbcfm") and self.sigma <= 0:
-            raise InputError(f"sigma is {self.sigma} and {self.method} needs noise: give a positive one")
+            raise InputError(
+                f"sigma is {self.sigma} and {self.method} needs noise: give a positive one"
+            )
         if self.sigma < 0:
             raise InputError(f"sigma is {self.sigma}: give zero or a positive number")
         if min(self.steps, self.batch, self.width, self.layers) < 1:

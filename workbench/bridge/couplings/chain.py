@@ -49,13 +49,17 @@ class _ConditionalTable:
         self.first = torch.searchsorted(source, torch.arange(plan.n_source))
         self.last = torch.searchsorted(source, torch.arange(plan.n_source), right=True) - 1
         running = mass.cumsum(0)
-        before = running[self.first.clamp(max=len(mass) - 1)] - mass[self.first.clamp(max=len(mass) - 1)]
+        before = (
+            running[self.first.clamp(max=len(mass) - 1)] - mass[self.first.clamp(max=len(mass) - 1)]
+        )
         share = (running - before[source]) / total[source]
         self.cumulative = source.double() + share.clamp(max=1.0)
 
     def sample(self, source: Tensor, generator: torch.Generator) -> Tensor:
         if bool((self.last[source] < self.first[source]).any()):
-            raise InputError("a cell in a chain has no mass in the next plan: plans must share their marginals")
+            raise InputError(
+                "a cell in a chain has no mass in the next plan: plans must share their marginals"
+            )
         draw = torch.rand(len(source), generator=generator, dtype=torch.float64)
         rows = torch.searchsorted(self.cumulative, source + draw, right=True)
         return self.target[rows.clamp(self.first[source], self.last[source])]

@@ -157,9 +157,7 @@ def _start(
     return g
 
 
-def _sides(
-    x0: Tensor, x1: Tensor, a: Tensor, b: Tensor, epsilon: float
-) -> tuple[_Side, _Side]:
+def _sides(x0: Tensor, x1: Tensor, a: Tensor, b: Tensor, epsilon: float) -> tuple[_Side, _Side]:
     dtype = torch.float64 if len(x0) * len(x1) <= DOUBLE_UP_TO else torch.float32
     centre = 0.5 * (x0.double().mean(0) + x1.double().mean(0))
     sides = []

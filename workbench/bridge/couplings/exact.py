@@ -42,10 +42,14 @@ def exact_plan(
     if block is None or max(len(x0), len(x1)) <= block:
         return _solve(x0, x1, a, b)
     if generator is None or weights0 is not None or weights1 is not None:
-        raise InputError("exact plans in blocks need a generator and equal weights: give both, or no block")
+        raise InputError(
+            "exact plans in blocks need a generator and equal weights: give both, or no block"
+        )
     n_blocks = -(-max(len(x0), len(x1)) // block)
     if min(len(x0), len(x1)) < n_blocks:
-        raise InputError(f"{min(len(x0), len(x1))} cells cannot be cut into {n_blocks} blocks: take larger ones")
+        raise InputError(
+            f"{min(len(x0), len(x1))} cells cannot be cut into {n_blocks} blocks: take larger ones"
+        )
     return _in_blocks(x0, x1, n_blocks, block, generator)
 
 
@@ -102,8 +106,12 @@ def _solve(x0: Tensor, x1: Tensor, a: Tensor, b: Tensor) -> Plan:
     value = float(mass @ cost[source, target])
     rows, columns = plan.sum(1), plan.sum(0)
     error = float(max(np.abs(rows - a.numpy()).sum(), np.abs(columns - b.numpy()).sum()))
-    scale = float(a.numpy() @ cost @ b.numpy())  # of any plan: where the optimum is zero, so is the gap
-    gap = (value - _dual_value(cost, np.asarray(log["v"]), a.numpy(), b.numpy())) / max(value, 1e-3 * scale, 1e-300)
+    scale = float(
+        a.numpy() @ cost @ b.numpy()
+    )  # of any plan: where the optimum is zero, so is the gap
+    gap = (value - _dual_value(cost, np.asarray(log["v"]), a.numpy(), b.numpy())) / max(
+        value, 1e-3 * scale, 1e-300
+    )
     if log["warning"] is not None or abs(gap) > GAP_ALLOWED or error > 1e-6:
         raise InputError(
             f"the exact plan of {len(x0)} x {len(x1)} cells did not converge (relative gap {gap:.1e}, "

@@ -106,7 +106,9 @@ def load_plan(path: Path) -> Plan:
         with np.load(path) as file:
             stored = {name: file[name] for name in file.files}
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} is not a stored plan ({error}): remove it and solve again") from error
+        raise InputError(
+            f"{path} is not a stored plan ({error}): remove it and solve again"
+        ) from error
     if int(stored.pop("schema_version", -1)) != SCHEMA_VERSION:
         raise InputError(f"{path} is a plan of another version: remove it and solve again")
     values = {

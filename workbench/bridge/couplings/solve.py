@@ -1,0 +1,149 @@
+"""One plan per interval, solved up front as `BridgeConfig` says, and kept on disk.
+
+A plan solved once serves any number of training steps and is better than the minibatch plans of the
+published codes, which also take most of their time. Files are named by a checksum of all that the plan depends
+on, so a changed snapshot or option never meets a stale plan.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from workbench.bridge.couplings.entropic import entropic_plan
+from workbench.bridge.couplings.exact import exact_plan
+from workbench.bridge.couplings.independent import independent_plan
+from workbench.bridge.couplings.plan import Plan, load_plan, save_plan, uniform
+from workbench.bridge.couplings.unbalanced import unbalanced_plan
+from workbench.bridge.frame import Frame, frame_of
+from workbench.bridge.options import BridgeConfig
+from workbench.errors import InputError
+
+
+def solve_plans(
+    config: BridgeConfig,
+    cells: Sequence[Float[Tensor, "cell feature"]],
+    times: Float[Tensor, "time"],
+    generator: torch.Generator,
+    *,
+    weights: Sequence[Float[Tensor, "cell"]] | None = None,
+    masses: Sequence[float] | None = None,
+    frame: Frame | None = None,
+    cache: Path | None = None,
+) -> list[Plan]:
+    """The plans of all neighbouring snapshots.
+
+    weights   of the cells of each snapshot; None = equal
+    masses    total mass of the population at each time, for `unbalanced` with mass_source "given"
+    frame     default: `frame_of` the snapshots
+    cache     folder of stored plans; made where it is not there
+    """
+    frame = frame or frame_of(cells, times)
+    totals = total_masses(config, cells, masses)
+    plans = []
+    for k in range(len(cells) - 1):
+        pair = cells[k], cells[k + 1]
+        shares = (None, None) if weights is None else (weights[k], weights[k + 1])
+        gap = float(times[k + 1] - times[k]) / frame.interval
+        asked = _asked(config, frame, gap, totals[k : k + 2])
+        seed = int(torch.randint(2**62, (1,), generator=generator))
+        path = None if cache is None else cache / f"plan-{_checksum(pair, shares, asked)}.npz"
+        if path is not None and path.exists():
+            plans.append(load_plan(path))
+            continue
+        plan = _solve(asked, *pair, *shares, torch.Generator().manual_seed(seed))
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_plan(path, plan)
+        plans.append(plan)
+    return plans
+
+
+def total_masses(
+    config: BridgeConfig, cells: Sequence[Tensor], masses: Sequence[float] | None
+) -> list[float]:
+    """Mass of the population at each time, that of the first snapshot one."""
+    source = config.unbalanced.mass_source if config.method == "unbalanced" else "balanced"
+    if source == "given":
+        if masses is None or len(masses) != len(cells) or min(masses) <= 0:
+            raise InputError(
+                f"mass_source is given: give a positive total mass for each of {len(cells)} times"
+            )
+        return [mass / masses[0] for mass in masses]
+    if masses is not None:
+        raise InputError('total masses are of no use here: drop them or set mass_source = "given"')
+    if source == "counts":
+        return [len(x) / len(cells[0]) for x in cells]
+    return [1.0] * len(cells)
+
+
+def _asked(config: BridgeConfig, frame: Frame, gap: float, totals: list[float]) -> dict[str, Any]:
+    """What is to be solved, in data units, as plain numbers."""
+    coupling, kind = config.coupling, config.coupling.method
+    if config.method == "unbalanced":
+        delta = config.unbalanced.length
+        length = None if delta is None else delta * frame.length
+        return {"kind": "unbalanced", "delta": length, "masses": totals, **asdict(coupling)}
+    if kind == "auto":
+        kind = {"icfm": "independent", "sf2m": "entropic", "sbcfm": "entropic"}.get(
+            config.method, "exact"
+        )  # type: ignore[assignment]
+    epsilon = coupling.epsilon if coupling.epsilon is not None else 2.0 * config.sigma**2 * gap
+    return {**asdict(coupling), "kind": kind, "epsilon": epsilon * frame.length**2}
+
+
+def _solve(
+    asked: dict[str, Any],
+    x0: Tensor,
+    x1: Tensor,
+    w0: Tensor | None,
+    w1: Tensor | None,
+    generator: torch.Generator,
+) -> Plan:
+    if asked["kind"] == "independent":
+        few = {"pairs_per_cell": asked["pairs_per_cell"], "generator": generator}
+        return independent_plan(x0, x1, w0, w1, **few)
+    if asked["kind"] == "exact":
+        block = asked["block"] if max(len(x0), len(x1)) > asked["exact_limit"] else None
+        return exact_plan(x0, x1, w0, w1, block=block, generator=generator)
+    if asked["kind"] == "entropic":
+        options = {key: asked[key] for key in ("tolerance", "max_iterations", "pairs_per_cell")}
+        return entropic_plan(x0, x1, asked["epsilon"], w0, w1, **options, generator=generator)
+    delta = asked["delta"] if asked["delta"] is not None else _reach(x0, x1)
+    mass0, mass1 = (
+        m * uniform(len(x), w) for m, x, w in zip(asked["masses"], (x0, x1), (w0, w1), strict=True)
+    )
+    return unbalanced_plan(
+        x0,
+        x1,
+        mass0,
+        mass1,
+        delta,
+        tolerance=asked["tolerance"],
+        block=asked["block"],
+        generator=generator,
+    )
+
+
+def _reach(x0: Tensor, x1: Tensor) -> float:
+    """A delta at which every pair of cells could be carried: a bound on their distances over pi."""
+    centre = 0.5 * (x0.mean(0) + x1.mean(0))
+    reach = [float((x - centre).norm(dim=1).max()) for x in (x0, x1)]
+    return sum(reach) / torch.pi
+
+
+def _checksum(
+    pair: Sequence[Tensor], shares: Sequence[Tensor | None], asked: dict[str, Any]
+) -> str:
+    digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode())
+    for tensor in (*pair, *shares):
+        digest.update(b"none" if tensor is None else tensor.double().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:24]

@@ -1,0 +1,139 @@
+"""Snapshots made ready for training: frame coordinates, solved plans, and tables to draw pairs from.
+
+Every coupling is drawn from tables made here, so a training step costs one search and two gathers, whatever the plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from workbench.bridge.couplings.chain import Chain
+from workbench.bridge.couplings.plan import Plan
+from workbench.bridge.couplings.solve import solve_plans
+from workbench.bridge.frame import Frame, frame_of
+from workbench.bridge.options import BridgeConfig
+from workbench.bridge.spline import second_derivatives
+from workbench.errors import InputError
+
+CHAINED = ("spline", "alicfm")
+_CHAINS = 16  # chains drawn per cell of the largest snapshot
+
+
+@dataclass(frozen=True)
+class PairTable:
+    """Pairs of all intervals, one after the other.
+
+    cumulative    [pair], mass of interval k rising from k to k + 1
+    source, target   rows of the pooled cells
+    mass0, mass1  of unbalanced pairs, else empty
+    """
+
+    cumulative: Float[Tensor, "pair"]
+    source: Int[Tensor, "pair"]
+    target: Int[Tensor, "pair"]
+    mass0: Float[Tensor, "pair"]
+    mass1: Float[Tensor, "pair"]
+
+
+@dataclass(frozen=True)
+class Chains:
+    """Chains of cells through all times in the frame, with the second derivatives of their splines."""
+
+    points: Float[Tensor, "chain time feature"]
+    bends: Float[Tensor, "chain time feature"]
+
+
+@dataclass(frozen=True)
+class BridgeProblem:
+    """What training sees. `cells` are all snapshots pooled, `times` those of the snapshots, `offsets` [time]
+    the first pooled row of each, all in the frame; `delta` is the reach of unbalanced paths."""
+
+    frame: Frame
+    cells: Float[Tensor, "cell feature"]
+    offsets: Int[Tensor, "time"]
+    times: Float[Tensor, "time"]
+    plans: tuple[Plan, ...]
+    pairs: PairTable
+    chains: Chains | None
+    delta: float
+
+    @property
+    def gaps(self) -> Float[Tensor, "interval"]:
+        return torch.diff(self.times)
+
+    @property
+    def n_intervals(self) -> int:
+        return len(self.times) - 1
+
+
+def prepare(
+    config: BridgeConfig,
+    cells: Sequence[Float[Tensor, "cell feature"]],
+    times: Float[Tensor, "time"],
+    generator: torch.Generator,
+    *,
+    weights: Sequence[Float[Tensor, "cell"]] | None = None,
+    masses: Sequence[float] | None = None,
+    plans: Sequence[Plan] | None = None,
+    frame: Frame | None = None,
+    cache: Path | None = None,
+) -> BridgeProblem:
+    """Snapshots at ascending times as a problem; plans are solved where none are given. See `solve_plans`."""
+    frame = frame or frame_of(cells, times)
+    if plans is None:
+        kept = {"weights": weights, "masses": masses, "frame": frame, "cache": cache}
+        plans = solve_plans(config, cells, times, generator, **kept)  # type: ignore[arg-type]
+    _check_plans(plans, cells)
+    pooled = frame.position(torch.cat(list(cells))).float()
+    sizes = torch.tensor([0, *(len(x) for x in cells)])
+    offsets = sizes.cumsum(0)[:-1]
+    at = frame.time(times.double()).float()
+    chains = None
+    if config.method in CHAINED:
+        rows = Chain(plans).sample(_CHAINS * int(sizes.max()), generator)
+        points = pooled[rows + offsets]
+        chains = Chains(points, second_derivatives(points, at))
+    table = _pair_table(plans, offsets)
+    delta = _delta(config, pooled, table)
+    return BridgeProblem(frame, pooled, offsets, at, tuple(plans), table, chains, delta)
+
+
+def _check_plans(plans: Sequence[Plan], cells: Sequence[Tensor]) -> None:
+    wanted = [(len(x), len(y)) for x, y in zip(cells[:-1], cells[1:], strict=True)]
+    given = [(plan.n_source, plan.n_target) for plan in plans]
+    if wanted != given:
+        raise InputError(
+            f"plans between {given} cells do not fit snapshots of {wanted}: solve them for these"
+        )
+    if not all(plan.converged for plan in plans):
+        raise InputError("a plan did not converge: solve it again with more iterations")
+
+
+def _pair_table(plans: Sequence[Plan], offsets: Tensor) -> PairTable:
+    cumulative, source, target, mass0, mass1 = [], [], [], [], []
+    for k, plan in enumerate(plans):
+        share = plan.mass.cumsum(0)
+        cumulative.append(k + share / share[-1])
+        source.append(plan.source + offsets[k])
+        target.append(plan.target + offsets[k + 1])
+        if plan.target_mass is not None:
+            mass0.append(plan.mass)
+            mass1.append(plan.target_mass)
+    masses = [torch.cat(m).float() if m else torch.empty(0) for m in (mass0, mass1)]
+    return PairTable(torch.cat(cumulative), torch.cat(source), torch.cat(target), *masses)
+
+
+def _delta(config: BridgeConfig, pooled: Tensor, table: PairTable) -> float:
+    """Reach of the paths in the frame: as asked, else enough for every pair of the plans."""
+    if config.method != "unbalanced":
+        return 0.0
+    if config.unbalanced.length is not None:
+        return config.unbalanced.length
+    farthest = float((pooled[table.source] - pooled[table.target]).norm(dim=1).max())
+    return max(1.0, 1.5 * farthest / torch.pi)
