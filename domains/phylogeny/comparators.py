@@ -7,6 +7,7 @@ two sampling commands in one script, so BEAGLE is switched off and each command 
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import subprocess
@@ -43,6 +44,7 @@ class MrBayesConfig:
     rate                        of the exponential prior of lengths
     burn_in                     share of the samples left out
     n_steps                     stones of stepping-stone sampling
+    limit_seconds               a command that takes longer is stopped
     """
 
     n_generations: int = 100_000
@@ -53,6 +55,7 @@ class MrBayesConfig:
     burn_in: float = 0.25
     n_steps: int = 30
     seed: int = 1
+    limit_seconds: float = math.inf
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +94,7 @@ def executable(program: str) -> str:
 
 
 def mrbayes_sample(config: MrBayesConfig, patterns: Patterns) -> MrBayesSamples:
-    """MCMC under JC69. Raises `InputError` where MrBayes is absent or stops with an error."""
+    """MCMC under JC69. Raises `InputError` where MrBayes is absent, stops with an error or takes too long."""
     command = (
         f"mcmc ngen={config.n_generations} samplefreq={config.sample_every} nruns={config.n_runs} "
         f"nchains={config.n_chains} printfreq={config.n_generations} diagnfreq={config.n_generations}"
@@ -129,8 +132,11 @@ def mrbayes_marginal_likelihood(config: MrBayesConfig, patterns: Patterns) -> Es
     return Estimate(float(values.mean()), error)
 
 
-def iqtree_search(patterns: Patterns, model: str = "JC", seed: int = 1) -> IqTreeResult:
-    """IQ-TREE's search for the most likely tree. Raises `InputError` where it is absent or fails."""
+def iqtree_search(
+    patterns: Patterns, model: str = "JC", seed: int = 1, limit_seconds: float = math.inf
+) -> IqTreeResult:
+    """IQ-TREE's search for the most likely tree. Raises `InputError` where it is absent, fails or takes
+    longer than `limit_seconds`."""
     program = executable("IQ-TREE")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -140,7 +146,7 @@ def iqtree_search(patterns: Patterns, model: str = "JC", seed: int = 1) -> IqTre
             f"-s {alignment} -m {model} -nt 1 -seed {seed} -pre {folder / 'run'} -redo -quiet"
         )
         started = time.perf_counter()
-        _run([program, *arguments.split()], folder)
+        _run([program, *arguments.split()], folder, limit_seconds)
         seconds = time.perf_counter() - started
         report = (folder / "run.iqtree").read_text()
         found = re.search(r"Log-likelihood of the tree:\s*(-?\d+\.\d+)", report)
@@ -163,14 +169,22 @@ def _run_mrbayes(config: MrBayesConfig, patterns: Patterns, command: str, folder
     ]
     lines = ["#NEXUS", "begin mrbayes;", *(f"  {line};" for line in script), "end;", ""]
     (folder / "run.nex").write_text("\n".join(lines), encoding="utf-8")
-    output = _run([program, "run.nex"], folder)
+    output = _run([program, "run.nex"], folder, config.limit_seconds)
     if "Error" in output:
         raise InputError(f"MrBayes stopped: {_end_of(output)}")
     return output
 
 
-def _run(command: Sequence[str], folder: Path) -> str:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+def _run(command: Sequence[str], folder: Path, limit_seconds: float) -> str:
+    limit = limit_seconds if math.isfinite(limit_seconds) else None
+    try:
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, check=False, timeout=limit
+        )
+    except subprocess.TimeoutExpired:
+        raise InputError(
+            f"{Path(command[0]).name} was stopped after {limit_seconds:g} s: give it more time or less to do"
+        ) from None
     if done.returncode != 0:
         problem = _end_of(done.stdout + done.stderr)
         raise InputError(f"{command[0]} ended with code {done.returncode}: {problem}")

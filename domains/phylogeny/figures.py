@@ -21,11 +21,11 @@ from workbench.runs.plotting import COLOURS, new_figure
 _DARK = "#5b6673"
 
 
-def tree_figure(tree: LabelledTree, note: str = "") -> Figure:
-    """A tree with its supports; `note` stands above."""
+def tree_figure(tree: LabelledTree, note: str = "", unit: str = "substitutions per site") -> Figure:
+    """A tree with its supports, lengths in `unit`; `note` stands above."""
     width, height = size_of(tree)
     figure, axes = new_figure(width, height)
-    draw_tree(axes, tree)
+    draw_tree(axes, tree, unit)
     # Names are drawn beyond the axes, which must leave them room.
     figure.set_layout_engine("none")
     room = LETTER_INCHES * max(len(name) for name in tree.names) / width

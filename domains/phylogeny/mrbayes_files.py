@@ -47,12 +47,13 @@ def write_runs(
     specification: ModelSpecification,
     steps_per_round: int,
 ) -> list[Path]:
-    """`NAME.runK.t` and `NAME.runK.p` of every ladder of a trace; returns the paths."""
+    """`NAME.runK.t` and `NAME.runK.p` of every ladder of a trace (`runK.t`, `runK.p` for the name ""); returns
+    the paths."""
     n_rounds, n_ladders = trace.log_posterior.shape
     generations = [(i + 1) * steps_per_round for i in range(n_rounds)]
     paths = []
     for ladder in range(n_ladders):
-        stem = f"{name}.run{ladder + 1}"
+        stem = f"{name}.run{ladder + 1}".removeprefix(".")
         trees = folder / f"{stem}.t"
         write_tree_samples(trees, trace.ladder_trees(ladder), names, generations)
         table = folder / f"{stem}.p"
@@ -106,7 +107,7 @@ def write_parameter_samples(
     write_text(path, "\n".join([*lines, ""]))
 
 
-def write_consensus(path: Path, tree: LabelledTree) -> None:
+def write_consensus(path: Path, tree: LabelledTree, rooted: bool = False) -> None:
     """A `.con.tre` file: supports as `[&prob=...]` after each inner node, as FigTree shows them."""
     numbers = [str(tip + 1) for tip in range(len(tree.names))]
     below, texts = tree.children(), [*numbers, *[""] * (len(tree.parent) - len(numbers))]
@@ -119,7 +120,7 @@ def write_consensus(path: Path, tree: LabelledTree) -> None:
         if parent >= 0:
             texts[node] += f":{float(tree.lengths[node]):.8g}"
     root = int((tree.parent < 0).nonzero()[0])
-    rows = [f"   tree con_50_majrule = [&U] {texts[root]};"]
+    rows = [f"   tree con_50_majrule = [&{'R' if rooted else 'U'}] {texts[root]};"]
     write_text(path, "\n".join(["#NEXUS", *_tree_block(tree.names, rows), ""]))
 
 

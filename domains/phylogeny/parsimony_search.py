@@ -36,6 +36,7 @@ class Config:
     n_kept           how many trees at most
     max_evaluations  budget in trees scored, split between search and the plateau
     plateau_share    share of the budget for the plateau
+    random_starts    whether random starts follow the given ones
     """
 
     n_ratchet: int = 20
@@ -44,6 +45,7 @@ class Config:
     n_kept: int = 1000
     max_evaluations: int = 5_000_000
     plateau_share: float = 0.3
+    random_starts: bool = True
 
 
 @dataclass(frozen=True)
@@ -127,8 +129,8 @@ def search(
 ) -> Found:
     """Starts and ratchet rounds until their share of the budget is spent, then the plateau.
 
-    `start`: trees to climb from before the random ones. Raises `InputError` for fewer than 4 taxa or a
-    budget too small for one tree.
+    `start`: trees to climb from before the random ones. Raises `InputError` for fewer than 4 taxa, a budget
+    too small for one tree, and neither given nor random starts.
     """
     n_taxa = planes.tips.shape[0]
     if n_taxa < 4 or config.max_evaluations < n_taxa * n_taxa:
@@ -138,7 +140,9 @@ def search(
         )
     search = _Search(config, planes, generator)
     given = [] if start is None else [_links(start[[i]]) for i in range(len(start))]
-    while not search.spent():
+    if not given and not config.random_starts:
+        raise InputError("there is no tree to start from: give one, or allow random starts")
+    while not search.spent() and (given or config.random_starts):
         tree = given.pop(0) if given else search.added()
         tree, steps = search.climbed(*tree, planes.no_extra())
         search.keep(tree, steps)

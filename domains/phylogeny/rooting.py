@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from domains.phylogeny import _tree_kernels
@@ -27,14 +27,7 @@ def root_at_outgroup(
     Raises InputError for an unknown name, for an outgroup of no or all tips, and where the outgroup is not
     one side of an edge (the message names the first such tree).
     """
-    for name in outgroup:
-        if name not in names:
-            hint = nearest(name, names)
-            raise InputError(f'outgroup "{name}" is not a taxon{hint}: name taxa of the alignment')
-    inside = torch.tensor([name in outgroup for name in names])
-    if not 0 < int(inside.sum()) < len(names):
-        raise InputError(f"the outgroup has {int(inside.sum())} taxa: name some, and not all")
-    at = _node_of(trees, inside)
+    at = _node_of(trees, outgroup_tips(names, outgroup))
     missing = (at < 0).nonzero()
     if len(missing):
         raise InputError(
@@ -43,6 +36,28 @@ def root_at_outgroup(
         )
     whole = _edge_length(trees, at)
     return reroot_with_source(trees, at, whole / 2)
+
+
+def root_near_outgroup(
+    trees: Trees, names: Sequence[str], outgroup: Sequence[str]
+) -> tuple[Trees, Int64[Tensor, "tree edge"]]:
+    """As `root_at_outgroup`, but trees in which the outgroup is not one side of an edge are rooted at its
+    first taxon: for samples, which may hold any tree. Raises InputError for a bad outgroup."""
+    at = _node_of(trees, outgroup_tips(names, outgroup))
+    at = torch.where(at < 0, names.index(outgroup[0]), at)
+    return reroot_with_source(trees, at, _edge_length(trees, at) / 2)
+
+
+def outgroup_tips(names: Sequence[str], outgroup: Sequence[str]) -> Bool[Tensor, "taxon"]:
+    """Which tips are the outgroup. Raises InputError for an unknown name and for none or all of them."""
+    for name in outgroup:
+        if name not in names:
+            hint = nearest(name, names)
+            raise InputError(f'outgroup "{name}" is not a taxon{hint}: name taxa of the alignment')
+    inside = torch.tensor([name in outgroup for name in names])
+    if not 0 < int(inside.sum()) < len(names):
+        raise InputError(f"the outgroup has {int(inside.sum())} taxa: name some, and not all")
+    return inside
 
 
 def root_at_midpoint(trees: Trees) -> tuple[Trees, Int64[Tensor, "tree edge"]]:

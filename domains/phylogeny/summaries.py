@@ -10,7 +10,7 @@ deviation of their frequencies over the runs (F. Ronquist et al., "MrBayes 3.2",
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -106,8 +106,13 @@ def normalised_weights(
     return weights / weights.sum()
 
 
-def split_table(trees: Trees, weights: Float[Tensor, "tree"] | None = None) -> SplitTable:
-    """All splits of a sample with the frequencies and lengths of their edges."""
+def split_table(
+    trees: Trees,
+    weights: Float[Tensor, "tree"] | None = None,
+    longer_than: float | None = None,
+) -> SplitTable:
+    """All splits of a sample with the frequencies and lengths of their edges; with `longer_than`, shorter
+    edges are collapsed and their splits do not count."""
     n_taxa = trees.n_taxa
     share = normalised_weights(len(trees), weights)
     lengths = unrooted_lengths(trees).double()
@@ -115,8 +120,11 @@ def split_table(trees: Trees, weights: Float[Tensor, "tree"] | None = None) -> S
     distinct, first, member = _distinct(keys.flatten())
     n = len(distinct)
     weight = share[:, None].expand_as(inner).flatten()
+    if longer_than is not None:
+        weight = torch.where(inner.flatten() > longer_than, weight, 0.0)
     zeros = torch.zeros(n, dtype=torch.float64)
-    frequency = zeros.index_add(0, member, weight)
+    # Sums of shares may exceed one by rounding alone.
+    frequency = zeros.index_add(0, member, weight).clamp(max=1.0)
     mean = zeros.index_add(0, member, weight * inner.flatten()) / frequency
     # Trees of weight zero may hold splits that then have no length.
     mean = torch.where(frequency > 0, mean, 0.0)
@@ -125,6 +133,8 @@ def split_table(trees: Trees, weights: Float[Tensor, "tree"] | None = None) -> S
     tips = lengths[:, :n_taxa]
     tip_mean = share @ tips
     order = torch.argsort(frequency, descending=True, stable=True)
+    if longer_than is not None:
+        order = order[frequency[order] > 0]
     n_splits = max(n_taxa - 3, 1)
     rows, columns = first // n_splits, first % n_splits
     words = splits(trees[rows])[np.arange(n), columns.numpy()]
@@ -201,6 +211,27 @@ def frequencies_side_by_side(samples: Sequence[SplitTable]) -> Float[Tensor, "sp
     for column, sample in enumerate(samples):
         table[torch.searchsorted(keys, sample.keys), column] = sample.frequency
     return table
+
+
+def with_splits_of(table: SplitTable, other: SplitTable) -> SplitTable:
+    """`table` and, behind, the splits that only `other` has: of frequency zero and no length (NaN)."""
+    new = ~torch.isin(other.keys, table.keys)
+    none = torch.zeros(int(new.sum()), dtype=torch.float64)
+    return replace(
+        table,
+        keys=torch.cat([table.keys, other.keys[new]]),
+        members=torch.cat([table.members, other.members[new]]),
+        frequency=torch.cat([table.frequency, none]),
+        mean_length=torch.cat([table.mean_length, none + torch.nan]),
+        sd=torch.cat([table.sd, none + torch.nan]),
+    )
+
+
+def frequencies_in(table: SplitTable, other: SplitTable) -> Float[Tensor, "split"]:
+    """Frequencies in `other` of the splits of `table`, in its order (zero where absent)."""
+    known = dict(zip(other.keys.tolist(), other.frequency.tolist(), strict=True))
+    found = [known.get(key, 0.0) for key in table.keys.tolist()]
+    return torch.tensor(found, dtype=torch.float64)
 
 
 def topology_distance(left: TopologyTable, right: TopologyTable) -> float:

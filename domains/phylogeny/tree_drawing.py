@@ -37,8 +37,8 @@ def positions(tree: LabelledTree) -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
-def draw_tree(axes: Axes, tree: LabelledTree, show_supports: bool = True) -> None:
-    """The tree on `axes`; supports in percent, in blue from 95 % on, in orange below."""
+def draw_tree(axes: Axes, tree: LabelledTree, unit: str = "substitutions per site") -> None:
+    """The tree on `axes`; supports in percent, in blue from 95 % on, in orange below; `unit` of lengths."""
     x, y = positions(tree)
     below = tree.children()
     segments = []
@@ -54,12 +54,11 @@ def draw_tree(axes: Axes, tree: LabelledTree, show_supports: bool = True) -> Non
     for tip, name in enumerate(tree.names):
         label = name.replace("_", " ")
         axes.text(x[tip] + 0.012 * width, y[tip], label, va="center", fontsize=8, style="italic")
-    if show_supports:
-        _write_supports(axes, tree, x, y, width)
+    _write_supports(axes, tree, x, y, width)
     axes.set_ylim(len(tree.names) + 0.6, -0.8)
     axes.set_xlim(-0.02 * width, width * 1.02)
     axes.axis("off")
-    _scale_bar(axes, width, len(tree.names))
+    _scale_bar(axes, width, len(tree.names), unit)
 
 
 def size_of(tree: LabelledTree) -> tuple[float, float]:
@@ -88,11 +87,11 @@ def _write_supports(
         )
 
 
-def _scale_bar(axes: Axes, width: float, n_tips: int) -> None:
+def _scale_bar(axes: Axes, width: float, n_tips: int, unit: str) -> None:
     """A round length of about a fifth of the tree."""
     power = 10.0 ** math.floor(math.log10(0.25 * width))
     length = max(power * step for step in (1, 2, 5) if power * step <= 0.25 * width)
     height = n_tips + 0.1
     axes.plot([0, length], [height, height], color=_GREY, lw=1.6, solid_capstyle="butt")
-    text = f"{length:g} substitutions per site"
+    text = f"{length:g} {unit}"
     axes.text(length + 0.015 * width, height, text, va="center", fontsize=7.5, color=_GREY)

@@ -9,7 +9,6 @@ with independent exponential lengths on the 2n-3 edges and uniform unrooted topo
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -26,7 +25,7 @@ from domains.phylogeny.model_parameters import log_prior, to_values, to_vector
 from domains.phylogeny.model_strings import ModelSpecification, Values, parse_model
 from domains.phylogeny.models import SubstitutionModel
 from domains.phylogeny.patterns import Patterns
-from domains.phylogeny.topologies import log_n_topologies
+from domains.phylogeny.priors import TreePrior
 from domains.phylogeny.transitions import Transitions
 from domains.phylogeny.tree_moves import Hanging
 from workbench.errors import InputError
@@ -64,8 +63,7 @@ class TreeTarget:
             raise InputError(
                 f"{self.patterns.n_taxa} taxa have one unrooted tree: give at least 4 to sample trees"
             )
-        if not 0 < self.rate < math.inf:
-            raise InputError(f"the rate of the prior of lengths is {self.rate}: give it above zero")
+        TreePrior(self.rate)  # refuses a bad rate
 
     @property
     def n_taxa(self) -> int:
@@ -121,8 +119,7 @@ class TreeTarget:
 
     def log_tree_prior(self, length_sum: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
         """Log prior density of topology and lengths, from the sum of the 2n-3 lengths."""
-        constant = (2 * self.n_taxa - 3) * math.log(self.rate) - log_n_topologies(self.n_taxa)
-        return constant - self.rate * length_sum.double()
+        return TreePrior(self.rate).log_density_of(self.n_taxa, length_sum)
 
     def log_parameter_prior(self, z: Float[Tensor, "*batch parameter"]) -> Float[Tensor, "*batch"]:
         """Log prior density of the free parameters."""

@@ -102,6 +102,15 @@ def test_an_absent_program_is_named(monkeypatch):
         comparators.executable("IQ-TREE")
 
 
+def test_a_program_that_takes_too_long_is_stopped(reference_data):
+    if not comparators.installed("MrBayes"):
+        pytest.skip("MrBayes (mb) is not on the PATH")
+    patterns = small_sets.six_taxa(reference_data("phylogeny/DS5.fasta"))
+    config = comparators.MrBayesConfig(n_generations=100_000_000, limit_seconds=0.5)
+    with pytest.raises(InputError, match="mb was stopped after"):
+        comparators.mrbayes_sample(config, patterns)
+
+
 def test_mrbayes_agrees_on_six_taxa(reference_data):
     if not comparators.installed("MrBayes"):
         pytest.skip("MrBayes (mb) is not on the PATH")

@@ -103,3 +103,15 @@ def test_too_small_a_budget_is_said(generator):
     planes = site_planes(small_sets.random_patterns(6, 5, generator), "missing")
     with pytest.raises(InputError, match="36 evaluations or more"):
         search(Config(max_evaluations=10), planes, generator)
+
+
+def test_climbs_from_given_trees_alone(generator):
+    patterns = small_sets.random_patterns(7, 40, generator)
+    planes = site_planes(patterns, "missing")
+    config = Config(n_ratchet=0, slack=0, plateau_share=0.1, random_starts=False)
+    start = trees_of(random_topologies(7, 2, generator))
+    found = search(config, planes, generator, start)
+    assert found.n_evaluations < 20_000 < config.max_evaluations
+    assert found.best <= int(Parsimony(patterns, "missing").score(start.children).min())
+    with pytest.raises(InputError, match="no tree to start from"):
+        search(config, planes, generator)

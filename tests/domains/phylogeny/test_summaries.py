@@ -15,11 +15,13 @@ from domains.phylogeny.newick import format_newick
 from domains.phylogeny.summaries import (
     asdsf,
     best_distinct,
+    frequencies_in,
     frequencies_side_by_side,
     mean_tree,
     split_table,
     topology_distance,
     topology_table,
+    with_splits_of,
 )
 from domains.phylogeny.topologies import random_topologies
 from domains.phylogeny.tree_moves import interchange_neighbours
@@ -172,3 +174,24 @@ def test_weights_that_cannot_be_used(sample):
         topology_table(sample[slice(0, 0)])
     with pytest.raises(InputError, match="is none: give at least"):
         majority_consensus(split_table(sample), NAMES, 0.3)
+
+
+def test_tables_side_by_side_have_the_splits_of_both(sample):
+    left, right = split_table(sample[slice(0, 70)]), split_table(sample[slice(70, 100)])
+    both = with_splits_of(left, right)
+    table = frequencies_side_by_side([left, right])
+    assert len(both) == len(table)
+    order = torch.argsort(both.keys)
+    torch.testing.assert_close(frequencies_in(both, left)[order], table[:, 0])
+    torch.testing.assert_close(frequencies_in(both, right)[order], table[:, 1])
+    assert bool(both.mean_length[len(left) :].isnan().all())
+    assert bool((both.frequency[len(left) :] == 0).all())
+
+
+def test_splits_of_collapsed_edges_do_not_count(sample):
+    inner = unrooted_lengths(sample)[:, 9:]
+    table = split_table(sample, longer_than=0.5)
+    assert float(table.frequency.sum()) == pytest.approx(
+        float((inner > 0.5).double().mean(0).sum())
+    )
+    assert bool((table.mean_length > 0.5).all()) and bool((table.frequency > 0).all())

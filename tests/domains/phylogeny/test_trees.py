@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domains.phylogeny.rooting import root_at_midpoint, root_at_outgroup
+from domains.phylogeny.rooting import root_at_midpoint, root_at_outgroup, root_near_outgroup
 from domains.phylogeny.topologies import all_topologies, log_n_topologies, random_topologies
 from domains.phylogeny.trees import (
     Trees,
@@ -236,6 +236,20 @@ def test_an_outgroup_that_is_no_group_names_the_tree():
     trees = Trees(children, torch.ones(4, 6))
     with pytest.raises(InputError, match=r"tree \d has no edge with a, b alone"):
         root_at_outgroup(trees, ["a", "b", "c", "d"], ["a", "b"])
+
+
+def test_near_an_outgroup_every_tree_has_a_root():
+    children = torch.cat([torch.tensor([[[0, 1], [2, 3], [4, 5]]]), all_topologies(4)])
+    trees = Trees(children, torch.ones(4, 6))
+    rooted, _ = root_near_outgroup(trees, ["a", "b", "c", "d"], ["a", "b"])
+    assert torch.equal(topology_keys(rooted), topology_keys(trees))
+    together = topology_keys(trees) == topology_keys(trees)[0]
+    for children, has_group in zip(rooted.children.tolist(), together.tolist(), strict=True):
+        below = [{tip} for tip in range(4)]
+        for left, right in children:
+            below.append(below[left] | below[right])
+        sides = [below[node] for node in children[-1]]
+        assert ({0, 1} if has_group else {0}) in sides
 
 
 def test_small_and_large_numbers_of_taxa():
