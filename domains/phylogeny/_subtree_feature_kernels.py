@@ -34,6 +34,13 @@ TIE = 1e-6  # keys that differ by less are equal: their merges come in any order
 
 
 @compiled
+def _overlap_four(a, b, f0, f1, f2, f3, out):
+    for p in range(len(out)):
+        known = f0 * a[0, p] * b[0, p] + f1 * a[1, p] * b[1, p] + f2 * a[2, p] * b[2, p]
+        out[p] = known + f3 * a[3, p] * b[3, p] - np.float32(1.0)
+
+
+@compiled
 def _row_overlap(a, b, share, out):
     for p in range(len(out)):
         out[p] += share * a[p] * b[p]
@@ -42,8 +49,9 @@ def _row_overlap(a, b, share, out):
 @compiled
 def overlap(a, b, pi, out):
     """c of every pattern."""
-    out[:] = np.float32(-1.0)
-    for x in range(len(pi)):
+    f0, f1, f2, f3 = np.float32(pi[0]), np.float32(pi[1]), np.float32(pi[2]), np.float32(pi[3])
+    _overlap_four(a, b, f0, f1, f2, f3, out)
+    for x in range(4, len(pi)):
         _row_overlap(a[x], b[x], np.float32(pi[x]), out)
 
 
@@ -93,39 +101,39 @@ def gamma_law(e, first, second, beta, out):
 
 
 @compiled
-def _row_star(a, b, c, keep_b, rest_b, keep_c, rest_c, share, out):
-    for p in range(len(out)):
-        out[p] += share * a[p] * (keep_b * b[p] + rest_b) * (keep_c * c[p] + rest_c)
-
-
-@compiled
-def _row_pair(b, c, keep_b, rest_b, keep_c, rest_c, share, out):
-    for p in range(len(out)):
-        out[p] += share * (keep_b * b[p] + rest_b) * (keep_c * c[p] + rest_c)
+def _star_four(a, b, c, shares, keeps, gain, mean):
+    """Per pattern sum_x pi_x g_b g_c, and how much more sum_x pi_x a_x g_b g_c is."""
+    f0, f1, f2, f3 = shares
+    keep_b, rest_b, keep_c, rest_c = keeps
+    for p in range(len(gain)):
+        w0 = f0 * (keep_b * b[0, p] + rest_b) * (keep_c * c[0, p] + rest_c)
+        w1 = f1 * (keep_b * b[1, p] + rest_b) * (keep_c * c[1, p] + rest_c)
+        w2 = f2 * (keep_b * b[2, p] + rest_b) * (keep_c * c[2, p] + rest_c)
+        w3 = f3 * (keep_b * b[3, p] + rest_b) * (keep_c * c[3, p] + rest_c)
+        total = (w0 + w1) + (w2 + w3)
+        mean[p] = total
+        met = (w0 * a[0, p] + w1 * a[1, p]) + (w2 * a[2, p] + w3 * a[3, p])
+        gain[p] = met - total
 
 
 @compiled
 def _leg(a, b, c, e_a, e_b, e_c, pi, weights, prior, scratch):
     """Derivatives (the second with its sign turned) of the star's log L in y of the edge to a, the prior
-    exp(-prior * -log y) with it. scratch [2, pattern]."""
-    real = scratch.dtype.type
-    whole, mean = scratch[0], scratch[1]
-    whole[:] = real(0.0)
-    mean[:] = real(0.0)
-    keep_b, rest_b, keep_c, rest_c = real(1.0 - e_b), real(e_b), real(1.0 - e_c), real(e_c)
-    for x in range(len(pi)):
-        _row_star(a[x], b[x], c[x], keep_b, rest_b, keep_c, rest_c, real(pi[x]), whole)
-        _row_pair(b[x], c[x], keep_b, rest_b, keep_c, rest_c, real(pi[x]), mean)
-    first, second = _ratio_slopes(whole, mean, real(1.0 - e_a), weights)
+    exp(-prior * -log y) with it. Four states; scratch [2, pattern]."""
+    gain, mean = scratch[0], scratch[1]
+    shares = (np.float32(pi[0]), np.float32(pi[1]), np.float32(pi[2]), np.float32(pi[3]))
+    keeps = (np.float32(1.0 - e_b), np.float32(e_b), np.float32(1.0 - e_c), np.float32(e_c))
+    _star_four(a, b, c, shares, keeps, gain, mean)
+    first, second = _ratio_slopes(gain, mean, np.float32(1.0 - e_a), weights)
     y = 1.0 - e_a
     return first + prior / y, second + prior / (y * y)
 
 
 @compiled
-def _ratio_slopes(whole, mean, y, weights):
+def _ratio_slopes(gain, mean, y, weights):
     first, second = np.float32(0.0), np.float32(0.0)
-    for p in range(len(whole)):
-        u = (whole[p] - mean[p]) / (mean[p] + y * (whole[p] - mean[p]))
+    for p in range(len(gain)):
+        u = gain[p] / (mean[p] + y * gain[p])
         first += weights[p] * u
         second += weights[p] * u * u
     return first, second
@@ -410,11 +418,16 @@ def _joining(d, names, q):
 
 
 @compiled
+def _softened(x):
+    return x / np.sqrt(4.0 + abs(x))
+
+
+@compiled
 def pair_features(d, keys, roots, rows, n_sites, ordered, features, names, n_allowed):
     """What there is to know of every pair of trees that may be joined.
 
     features [k, pair, 8] (`N_FEATURES`), names [k, pair, 2]; if `ordered`, allowed pairs come first, by their key, and
-    n_allowed [k] is their number. Distances are in changes, differences as their inverse sinh.
+    n_allowed [k] is their number. Numbers of changes x come as x / sqrt(4 + |x|).
     """
     n = roots.shape[1]
     q, depth = np.zeros((n, n)), np.zeros((n, n))
@@ -450,7 +463,7 @@ def pair_features(d, keys, roots, rows, n_sites, ordered, features, names, n_all
         if ordered:
             order = np.argsort(key[:count])
             n_allowed[k] = np.sum(key[:count] < np.inf)
-        for place in range(count):
+        for place in range(n_allowed[k]):
             i, j = first[order[place]], second[order[place]]
             names[k, place, 0], names[k, place, 1] = i, j
             one, other = _ahead(q, by_q, i, j)
@@ -458,11 +471,11 @@ def pair_features(d, keys, roots, rows, n_sites, ordered, features, names, n_all
             if len(present) > 3:
                 near, far = _ahead(depth, by_depth, i, j)
             out = features[k, place]
-            out[0] = np.arcsinh(n_sites * max(one, other))
-            out[1] = np.arcsinh(n_sites * min(one, other))
-            out[2] = np.arcsinh(n_sites * (q[i, j] - lowest))
-            out[3] = np.arcsinh(n_sites * max(near, far))
-            out[4] = np.arcsinh(n_sites * min(near, far))
-            out[5] = np.log(n_sites * d[row, i, j] + 1.0)
-            out[6] = np.log(max(-n_sites * depth[i, j], 0.0) + 1.0)
-            out[7] = np.log(float(len(present)))
+            out[0] = _softened(n_sites * max(one, other))
+            out[1] = _softened(n_sites * min(one, other))
+            out[2] = _softened(n_sites * (q[i, j] - lowest))
+            out[3] = _softened(n_sites * max(near, far))
+            out[4] = _softened(n_sites * min(near, far))
+            out[5] = _softened(n_sites * d[row, i, j])
+            out[6] = _softened(-n_sites * depth[i, j])
+            out[7] = 0.1 * len(present)

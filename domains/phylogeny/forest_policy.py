@@ -1,0 +1,355 @@
+"""A policy over merges of a forest, with lengths: what PhyloGFN trains.
+
+"sorted": pairs come in the order of `depth_key`, the pair of the deepest common ancestor first, and each is
+joined or passed over for good:
+
+    P_F(pair k) = p_k prod_{l before k} (1 - p_l) / (1 - prod_l (1 - p_l)),   p = sigmoid(logit)
+
+so that a tree has one trajectory (up to equal keys) and P_B is known. "any": softmax over all pairs, P_B uniform
+over the trees of the forest that can be split. Logits and laws of lengths: see `forest_network`.
+Source: Zhou et al., "PhyloGFN" (2024, arXiv 2310.08774), who use a transformer over all roots at each
+step, and any order.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from domains.phylogeny.branch_length_bins import Bins
+from domains.phylogeny.branch_lengths import GammaMixture
+from domains.phylogeny.forest import Forest, ForestState
+from domains.phylogeny.forest_network import ForestNetwork, scores_of
+from domains.phylogeny.forest_options import ForestOptions, Order
+from domains.phylogeny.forest_walk import Record, Walk
+from domains.phylogeny.subtrees import Guide, Subtrees, last_of
+from workbench.errors import InputError
+from workbench.gflownet import scoring, states
+from workbench.gflownet.options import Exploration
+from workbench.gflownet.policy import Behaviour
+from workbench.gflownet.trajectories import Needs, Scores, Trajectories
+
+CHUNK = 32  # trajectories at a time, so that their subtrees stay in the cache
+
+
+class ForestPolicy(nn.Module):
+    """A `Policy` for a `Forest`; `n_walks` counts trajectories whose subtrees were computed."""
+
+    def __init__(self, forest: Forest, guide: Guide, options: ForestOptions) -> None:
+        super().__init__()
+        self.forest, self.guide, self.options = forest, guide, options
+        self.law: GammaMixture | Bins = GammaMixture(options.n_components)
+        if options.lengths == "bins":
+            self.law = Bins(options.n_bins, options.bin_width, options.length_rate)
+        n_length = self.law.n_outputs if forest.with_lengths else 0
+        self.network = ForestNetwork(guide.n_described, guide.n_taxa, options.width, n_length)
+        self.log_z = nn.Parameter(torch.zeros((), dtype=torch.float64))
+        self.counter = WalkCounter()
+        self.recent: Record | None = None
+        single = Subtrees(guide, forest.initial_state(1))
+        leaves = torch.arange(guide.n_taxa)
+        self._leaf_members = torch.eye(guide.n_taxa)
+        self._leaf_descriptions = single.describe(torch.zeros_like(leaves), leaves)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ForestPolicy:
+        """Averaged copies share the environment, the data and the counter, and remember no rollout."""
+        for shared in (self.forest, self.guide, self.counter):
+            memo[id(shared)] = shared
+        if self.recent is not None:
+            memo[id(self.recent)] = None
+        copied = self.__class__.__new__(self.__class__)
+        memo[id(self)] = copied
+        for name, value in self.__dict__.items():
+            copied.__dict__[name] = copy.deepcopy(value, memo)
+        copied.__dict__["recent"] = None
+        return copied
+
+    @property
+    def order(self) -> Order:
+        return self.options.order
+
+    def leaves(self) -> Float[Tensor, "taxon width"]:
+        return self.network.embed(self._leaf_descriptions, self._leaf_members)
+
+    def behaviour(
+        self, n: int, generator: torch.Generator, exploration: Exploration | None = None
+    ) -> Behaviour:
+        return ForestMoves(self, exploration or Exploration())
+
+    def backward_behaviour(self, n: int, generator: torch.Generator) -> Behaviour:
+        return ForestSplits(self)
+
+    def log_partition(self, start: ForestState) -> Float[Tensor, "batch"]:
+        return self.log_z.expand(states.n_rows(start))
+
+    def log_flow(self, state: ForestState) -> Float[Tensor, "batch"]:
+        """log F of initial states."""
+        mean = self.leaves().mean(0).expand(states.n_rows(state), -1)
+        n_trees = torch.full((len(mean),), float(self.guide.n_taxa))
+        return self.network.log_flow(mean, n_trees)
+
+    def score(self, trajectories: Trajectories, needs: Needs) -> list[Scores]:
+        """Scores of complete trajectories. Raises InputError for objectives that need more than
+        log-probabilities and flows."""
+        asked = needs.stop or needs.potential or needs.inflow or needs.partial
+        if asked or needs.prior_exponent is not None:
+            raise InputError(
+                "the policy over forests gives log-probabilities and flows only: take the objective tb, "
+                "log-variance, db or subtb"
+            )
+        actions = trajectories.padded(trajectories.actions)
+        parts = [self._score_record(record, needs) for record in self._records(actions)]
+        log_pf, log_pb, log_flow = (torch.cat(part) for part in zip(*parts, strict=True))
+        at = trajectories.row, trajectories.step
+        flow = log_flow[at] if needs.flow else None
+        log_z = self.log_partition(trajectories.start)
+        return [scoring.assemble(trajectories, log_pf[at], log_pb[at], log_z, log_flow=flow)]
+
+    def _records(self, actions: Tensor) -> list[Record]:
+        """Records of the given actions [batch, step, ...], in order: the latest rollout's if they are its
+        own, and anew for the rest."""
+        records, start = [], 0
+        if self.recent is not None:
+            known = torch.stack(self.recent.actions, 1)
+            if len(known) <= len(actions) and torch.equal(known, actions[: len(known)]):
+                records, start = [self.recent], len(known)
+        for some in actions[start:].split(CHUNK):
+            if len(some):
+                records.append(self.walk(self.forest.initial_state(len(some))).replay(some))
+        return records
+
+    def walk(self, state: ForestState) -> Walk:
+        self.counter.n_walks += len(state.roots)
+        return Walk(self.guide, self.forest, self.order, state)
+
+    def _score_record(self, record: Record, needs: Needs) -> tuple[Tensor, Tensor, Tensor]:
+        """log P_F, log P_B and log F, each [batch, step]."""
+        network = self.network
+        described = torch.stack(record.described, 1)
+        merged = network.embed(described, torch.stack(record.members, 1))
+        embedded = torch.cat([self.leaves().expand(len(merged), -1, -1), merged], 1)
+        log_pf = torch.cat([self._choices(record, embedded), merged.new_zeros(len(merged), 1)], 1)
+        present = torch.stack(record.present, 1)
+        mean = present @ embedded
+        log_pf = log_pf.double()
+        if self.forest.with_lengths:
+            log_pf = log_pf + self._lengths(record, embedded, mean)
+        log_flow = log_pf.new_zeros(())
+        if needs.flow:
+            n_trees = (present > 0).sum(2).flatten().float()
+            log_flow = network.log_flow(mean.flatten(0, 1), n_trees).view_as(log_pf)
+        else:
+            log_flow = torch.zeros_like(log_pf)
+        return log_pf, torch.stack(record.log_pb, 1), log_flow
+
+    def _choices(self, record: Record, embedded: Tensor) -> Float[Tensor, "batch step"]:
+        """log-probabilities of the chosen pairs, of all steps but the last."""
+        choices = [choice for choice in record.choices if choice is not None]
+        widths = [choice.features.shape[1] for choice in choices]
+        features = torch.cat([choice.features for choice in choices], 1)
+        subtrees = torch.cat([choice.subtrees for choice in choices], 1)
+        queries = self.network.queries(embedded)
+        table = scores_of(queries, queries).flatten(1, 2)
+        place = subtrees[..., 0] * embedded.shape[1] + subtrees[..., 1]
+        scores = table.gather(1, place[..., None].expand(-1, -1, table.shape[2]))
+        logits = self.network.pair_logits(features, scores)
+        padded = torch.nn.utils.rnn.pad_sequence([part.T for part in logits.split(widths, 1)])
+        n_allowed = torch.stack([choice.n_allowed for choice in choices], 1)
+        log_p = self.choice_law(padded.transpose(0, 2), n_allowed)
+        chosen = torch.stack(record.chosen, 1)
+        found = log_p.gather(2, chosen.clamp_min(0)[..., None]).squeeze(2)
+        return torch.where(chosen >= 0, found, -torch.inf)
+
+    def choice_law(
+        self, logits: Float[Tensor, "*batch pair"], n_allowed: Int[Tensor, "*batch"]
+    ) -> Float[Tensor, "*batch pair"]:
+        """log-probabilities of the pairs; -inf for those that are not allowed."""
+        allowed = torch.arange(logits.shape[-1]) < n_allowed[..., None]
+        if self.order == "sorted":
+            passed = torch.where(allowed, nn.functional.logsigmoid(-logits), 0.0)
+            logits = nn.functional.logsigmoid(logits) + passed.cumsum(-1) - passed
+        return torch.log_softmax(torch.where(allowed, logits, -torch.inf), -1)
+
+    def _lengths(self, record: Record, embedded: Tensor, mean: Tensor) -> Float[Tensor, "batch step"]:
+        """log-densities of the lengths."""
+        first, second = torch.stack(record.first, 1), torch.stack(record.second, 1)
+        lengths = torch.stack(record.lengths, 1)
+        ends = torch.stack(record.ends, 1)
+        rows = torch.arange(len(ends))[:, None, None]
+        joined = embedded[rows, ends]
+        hidden = self.hidden(joined[:, :-1], mean[:, :-1], torch.stack(record.star, 1))
+        raw = self.network.first(hidden)
+        log_q = self._log_q(first[:, :-1], raw, lengths[:, :-1, 0])
+        raw = self.raw_second(hidden, first[:, :-1], second, lengths[:, :-1, 0])
+        log_q = log_q + self._log_q(second, raw, lengths[:, :-1, 1])
+        raw = self.raw_last(joined[:, -1, 0], first[:, -1])
+        last = self.law.log_prob(first[:, -1], raw, lengths[:, -1, 1])
+        return torch.cat([log_q, last[:, None]], 1)
+
+    def _log_q(self, base: Tensor, raw: Tensor, t: Tensor) -> Tensor:
+        return self.law.log_prob(base.flatten(0, 1), raw.flatten(0, 1), t.flatten()).view_as(t)
+
+    def hidden(self, joined: Tensor, mean: Tensor, star: Tensor) -> Tensor:
+        """What both length laws of a merge start from."""
+        return self.network.trunk(torch.cat([joined.flatten(-2), mean, star], -1))
+
+    def raw_second(self, hidden: Tensor, first: Tensor, second: Tensor, length: Tensor) -> Tensor:
+        """The second law's numbers, given the first length."""
+        away = (length.log() - first[..., 0]) * (0.5 * first[..., 1]).exp()
+        seen = torch.cat([second, first[..., :1], torch.tanh(0.3 * away)[..., None]], -1)
+        return self.network.second(torch.cat([hidden, seen.float()], -1))
+
+    def raw_last(self, embedded: Tensor, law: Tensor) -> Tensor:
+        return self.network.last(torch.cat([embedded, law.float()], -1))
+
+
+class WalkCounter:
+    """How many trajectories had their subtrees computed."""
+
+    def __init__(self) -> None:
+        self.n_walks = 0
+
+
+class ForestMoves:
+    """Forward moves of one rollout. Its subtrees are embedded when they are made."""
+
+    def __init__(self, policy: ForestPolicy, exploration: Exploration) -> None:
+        self._policy, self._exploration = policy, exploration
+        self._walk: Walk | None = None
+
+    @torch.no_grad()
+    def sample(
+        self, state: ForestState, row: Int[Tensor, "alive"], generator: torch.Generator
+    ) -> tuple[Tensor, Float[Tensor, "alive"]]:
+        policy = self._policy
+        if self._walk is None:
+            self._start(state)
+        assert self._walk is not None
+        walk, n = self._walk, len(row)
+        ending = walk.n_trees(row) == 2
+        action = torch.zeros(n, 3 if policy.forest.with_lengths else 1, dtype=torch.float64)
+        log_prob = torch.zeros(n, dtype=torch.float64)
+        for part, draw in ((~ending, self._merge), (ending, self._end)):
+            some = part.nonzero().squeeze(1)
+            if len(some):
+                action[some], log_prob[some] = draw(row[some], generator)
+        if walk.complete and len(walk.record.actions) == policy.forest.max_steps:
+            policy.recent = walk.record
+        return action if policy.forest.with_lengths else action[:, 0].long(), log_prob
+
+    def _start(self, state: ForestState) -> None:
+        policy = self._policy
+        policy.recent = None
+        walk = policy.walk(state)
+        leaves, n = policy.leaves(), len(state.roots)
+        self._embedded = leaves.new_zeros(n, walk.n_subtrees, leaves.shape[1])
+        self._embedded[:, : len(leaves)] = leaves
+        if not walk.complete:
+            rows, names = (state.roots >= policy.guide.n_taxa).nonzero(as_tuple=True)
+            described = walk.subtrees.describe(rows, names)
+            members = walk.subtrees.members[rows, names]
+            self._embedded[rows, walk.at[rows, names]] = policy.network.embed(described, members)
+        self._queries = policy.network.queries(self._embedded)
+        self._walk = walk
+
+    def _merge(self, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Chooses a pair, then its lengths."""
+        policy, walk = self._policy, self._walk
+        assert walk is not None
+        choice = walk.choice(rows)
+        q = self._queries[rows[:, None, None], choice.subtrees]
+        scores = scores_of(q[:, :, :1], q[:, :, 1:])[:, :, 0, 0]
+        logits = policy.network.pair_logits(choice.features, scores)
+        logits = logits / self._exploration.temperature
+        log_p = policy.choice_law(logits, choice.n_allowed).double()
+        if self._exploration.epsilon > 0.0:
+            log_p = _mixed(log_p, choice.n_allowed, self._exploration.epsilon)
+        chosen = torch.multinomial(log_p.exp(), 1, generator=generator)
+        log_prob = log_p.gather(1, chosen).squeeze(1)
+        names = choice.names[torch.arange(len(rows)), chosen.squeeze(1)]
+        star = walk.take(rows, choice, chosen.squeeze(1), names)
+        number = policy.forest.pair_number(names[:, 0], names[:, 1]).double()[:, None]
+        if star is None:
+            self._finish(rows, names, torch.zeros(len(rows), 2).double(), number[:, 0].long())
+            return number, log_prob
+        mean = (walk.record.present[-1][:, None] @ self._embedded[rows]).squeeze(1)
+        joined = self._embedded[rows[:, None], walk.record.ends[-1]]
+        hidden = policy.hidden(joined, mean, walk.record.star[-1])
+        raw = policy.network.first(hidden)
+        first = policy.law.sample(star.law, raw, generator)
+        log_prob = log_prob + policy.law.log_prob(star.law, raw, first)
+        law = walk.second(star, first)
+        raw = policy.raw_second(hidden, star.law, law, first)
+        second = policy.law.sample(law, raw, generator)
+        log_prob = log_prob + policy.law.log_prob(law, raw, second)
+        lengths = torch.stack([first, second], 1)
+        action = torch.cat([number, lengths], 1)
+        self._finish(rows, names, lengths, action)
+        return action, log_prob
+
+    def _end(self, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Joins the last tree with taxon 0."""
+        policy, walk = self._policy, self._walk
+        assert walk is not None
+        law = walk.take_last(rows)
+        names = torch.tensor([[0, 1]]).expand(len(rows), -1)
+        lengths = torch.zeros(len(rows), 2, dtype=torch.float64)
+        number, log_prob = torch.zeros(len(rows), 1).double(), torch.zeros(len(rows)).double()
+        if law is None:
+            self._finish(rows, names, lengths, number[:, 0].long())
+            return number, log_prob
+        raw = policy.raw_last(self._embedded[rows, walk.record.ends[-1][:, 0]], law)
+        lengths[:, 1] = policy.law.sample(law, raw, generator)
+        log_prob = policy.law.log_prob(law, raw, lengths[:, 1])
+        action = torch.cat([number, lengths], 1)
+        self._finish(rows, names, lengths, action)
+        return action, log_prob
+
+    def _finish(self, rows: Tensor, names: Tensor, lengths: Tensor, action: Tensor) -> None:
+        policy, walk = self._policy, self._walk
+        assert walk is not None
+        made, described, members = walk.finish(rows, names, lengths, action)
+        embedded = policy.network.embed(described, members)
+        self._embedded[rows, made] = embedded
+        self._queries[rows, made] = policy.network.queries(embedded)
+
+
+class ForestSplits:
+    """Backward moves of one rollout."""
+
+    def __init__(self, policy: ForestPolicy) -> None:
+        self._policy = policy
+        self._keys: Tensor | None = None
+
+    @torch.no_grad()
+    def sample(
+        self, state: ForestState, row: Int[Tensor, "alive"], generator: torch.Generator
+    ) -> tuple[Tensor, Float[Tensor, "alive"]]:
+        policy, n_taxa = self._policy, self._policy.guide.n_taxa
+        may = state.roots >= n_taxa
+        if policy.order == "sorted":
+            if self._keys is None:
+                self._keys = node_keys(policy.guide, state)
+            place = (state.roots - n_taxa).clamp_min(0)
+            keys = self._keys[row].gather(1, place)
+            may = last_of(torch.where(may, keys, -torch.inf))
+        name = torch.multinomial(may.double(), 1, generator=generator).squeeze(1)
+        return name, -may.sum(1).double().log()
+
+
+def node_keys(guide: Guide, state: ForestState) -> Float[Tensor, "batch merge"]:
+    """Places of merges in the sorted order, by node - n."""
+    rows = torch.arange(len(state.roots))
+    parts = [Subtrees(guide, states.select(state, some)).node_keys for some in rows.split(CHUNK)]
+    return torch.cat([torch.from_numpy(part) for part in parts])
+
+
+def _mixed(log_p: Tensor, n_allowed: Tensor, epsilon: float) -> Tensor:
+    """With probability epsilon a uniform choice."""
+    allowed = torch.arange(log_p.shape[1]) < n_allowed[:, None]
+    mixed = (1.0 - epsilon) * log_p.exp() + epsilon / n_allowed[:, None]
+    return torch.where(allowed, mixed.log(), -torch.inf)
