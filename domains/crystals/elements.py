@@ -42,16 +42,19 @@ class Elements:
     first_state            [element + 1], where the oxidation states of each begin
     state, state_cost      [state], and how unusual each is; a crystal has the cheapest neutral choice
     ionic_radius_a         [state]; `covalent_radius_a` [element]; in angstrom
+    ion_cost_ev            [state] energy that an element's atom costs as this ion
     """
 
     symbols: tuple[str, ...]
     number: np.ndarray
+    mass_amu: np.ndarray
     electronegativity: np.ndarray
     first_state: np.ndarray
     state: np.ndarray
     state_cost: np.ndarray
     ionic_radius_a: np.ndarray
     covalent_radius_a: np.ndarray
+    ion_cost_ev: np.ndarray
 
     def __len__(self) -> int:
         return len(self.symbols)
@@ -80,11 +83,13 @@ def elements(symbols: Sequence[str]) -> Elements:
     return Elements(
         symbols=tuple(chosen),
         number=np.array([row["number"] for row in rows], dtype=np.int64),
+        mass_amu=np.array([row["mass_amu"] for row in rows]),
         electronegativity=np.array([row["electronegativity"] for row in rows]),
         first_state=np.cumsum([0, *counts]),
         state=np.array([state for state, _ in flat], dtype=np.int64),
         state_cost=np.array([_UNUSUAL * (s not in row["common_states"]) for s, row in flat]),
         ionic_radius_a=np.array([radius for row in rows for radius in row["ionic_radii_a"]]),
+        ion_cost_ev=np.array([cost for row in rows for cost in row["ion_cost_ev"]]),
         covalent_radius_a=np.array([row["covalent_radius_a"] for row in rows]),
     )
 

@@ -52,13 +52,13 @@ class Parameters:
         self._free_of = torch.from_numpy(self.n_free)
         self._first = torch.from_numpy(environment.first)
 
-    def _places(self, state: OrbitState) -> Int[Tensor, "batch slot"]:
+    def places(self, state: OrbitState) -> Int[Tensor, "batch slot"]:
         first = self._first[state.group.clamp_min(0)].unsqueeze(1)
         return torch.where(state.position >= 0, first + state.position, -1)
 
     def count(self, state: OrbitState) -> Int[Tensor, "batch"]:
         """How many parameters each object has."""
-        places = self._places(state)
+        places = self.places(state)
         coordinates = torch.where(places >= 0, self._free_of[places], 0).sum(1)
         return 1 + self._shape_of[state.group.clamp_min(0)] + coordinates
 
@@ -69,7 +69,7 @@ class Parameters:
         the shape's parameters or the orbit's coordinates, and its orbit (0 where it has none)."""
         shape = self._shape_of[state.group.clamp_min(0)]
         kind = torch.where(number == 0, VOLUME, torch.where(number <= shape, SHAPE, COORDINATE))
-        places = self._places(state)
+        places = self.places(state)
         free = torch.where(places >= 0, self._free_of[places], 0)
         ends = free.cumsum(1)
         inner = (number - 1 - shape).clamp_min(0)
@@ -111,7 +111,7 @@ class Parameters:
 
     def counts(self, state: OrbitState) -> Int[np.ndarray, "batch element"]:
         """Atoms of each element in the primitive cell."""
-        places, element = self._places(state).numpy(), state.element.numpy()
+        places, element = self.places(state).numpy(), state.element.numpy()
         size = np.where(places >= 0, self._multiplicity[places], 0)
         found = np.zeros((len(places), len(self.environment.elements)), dtype=np.int64)
         rows = np.repeat(np.arange(len(places)), places.shape[1])
