@@ -23,6 +23,7 @@ class Figure:
     baseline    the same figure for the classical method at the same cost
     reference   the known answer
     why         why `value` is None (not finite counts as None)
+    interval    (low, high) of 95 %, where one was estimated beside the standard error
     """
 
     value: float | int | None
@@ -33,6 +34,7 @@ class Figure:
     reference: float | None = None
     unit: str | None = None
     why: str | None = None
+    interval: tuple[float, float] | None = None
 
     def finite(self) -> Figure:
         """Itself with every number that is not finite replaced by None, and `why` saying so."""
@@ -53,8 +55,9 @@ def write_metrics(path: Path, figures: Mapping[str, Figure]) -> None:
     content: dict[str, Any] = {}
     for name, figure in figures.items():
         record = {key: _plain(value) for key, value in asdict(figure.finite()).items()}
-        if record["why"] is None:
-            del record["why"]
+        for name in ("why", "interval"):
+            if record[name] is None:
+                del record[name]
         content[name] = record
     write_json(path, content)
 
