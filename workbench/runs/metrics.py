@@ -55,9 +55,9 @@ def write_metrics(path: Path, figures: Mapping[str, Figure]) -> None:
     content: dict[str, Any] = {}
     for name, figure in figures.items():
         record = {key: _plain(value) for key, value in asdict(figure.finite()).items()}
-        for name in ("why", "interval"):
-            if record[name] is None:
-                del record[name]
+        for optional in ("why", "interval"):
+            if record[optional] is None:
+                del record[optional]
         content[name] = record
     write_json(path, content)
 
