@@ -20,7 +20,7 @@ from domains.molecules.force_field_parameters import ForceFieldParameters, merge
 from domains.molecules.force_field_torch import TorchForceField
 from domains.molecules.openmm_extraction import READERS
 from domains.molecules.openmm_generalized_born import describe_born
-from domains.molecules.openmm_worker import ReferenceContext
+from domains.molecules.openmm_reference import ReferenceContext
 from workbench.errors import InputError
 
 ENERGY_TOLERANCE_KJ_PER_MOL = 1e-4

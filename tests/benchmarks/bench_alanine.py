@@ -20,7 +20,7 @@ import openmm
 import torch
 
 from domains.molecules.named_molecules import named_molecule
-from domains.molecules.openmm_worker import ReferenceContext
+from domains.molecules.openmm_reference import ReferenceContext
 
 SYSTEMS = {
     "adp_vacuum_vs_openmm_reference": "alanine-dipeptide-vacuum",

@@ -94,11 +94,3 @@ def run(
     for _ in range(config.n_steps):
         state = step(config, energy, state, generator)[0]
     return state
-
-
-def quantiles(
-    state: PolishState, levels: tuple[float, ...] = (0.05, 0.25, 0.5, 0.75, 0.95)
-) -> Float[Tensor, " level checkpoint"]:
-    """Quantiles over samples of the energies at each checkpoint, float64."""
-    points = torch.tensor(levels, dtype=torch.float64, device=state.energies.device)
-    return torch.quantile(state.energies.double(), points, dim=1)

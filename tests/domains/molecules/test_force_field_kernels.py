@@ -15,7 +15,7 @@ from openmm import app
 from domains.molecules import _force_field_math_kernels as elementary
 from domains.molecules.named_molecules import named_molecule
 from domains.molecules.openmm_energy import OpenMMEnergy
-from domains.molecules.openmm_worker import ReferenceContext
+from domains.molecules.openmm_reference import ReferenceContext
 
 Builder = Callable[[np.random.Generator], openmm.Force]
 

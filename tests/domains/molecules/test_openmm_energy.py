@@ -17,7 +17,7 @@ from openmm import app
 from domains.molecules.named_molecules import NAMED_MOLECULES, STRUCTURE, named_molecule
 from domains.molecules.openmm_energy import OpenMMEnergy
 from domains.molecules.openmm_fallback import FallbackError, OpenMMFallback
-from domains.molecules.openmm_worker import ReferenceContext
+from domains.molecules.openmm_reference import ReferenceContext
 from workbench.errors import InputError
 from workbench.problem import Energy
 from workbench.threaded import ThreadedEnergy
@@ -153,12 +153,13 @@ def test_worker_processes_give_the_same_as_this_process() -> None:
 def test_a_dead_worker_is_one_clear_message_and_the_next_batch_works() -> None:
     system = openmm.System()
     system.addParticle(1.0)
-    fallback = OpenMMFallback(system, n_workers=1)
+    fallback = OpenMMFallback(system, n_workers=2)
     x = np.zeros((40, 1, 3))
     fallback.evaluate(x, want_force=True)
-    fallback._workers[0]._process.kill()
-    fallback._workers[0]._process.wait()
-    with pytest.raises(FallbackError, match="worker process ended"):
+    assert fallback._pool is not None
+    for worker in fallback._pool._workers:
+        worker.process.kill()
+    with pytest.raises(FallbackError, match="worker process"):
         fallback.evaluate(x, want_force=True)
     assert fallback.evaluate(x, want_force=True)[0].shape == (40,)
     fallback.close()

@@ -29,7 +29,6 @@ def test_wrong_draws_reach_the_target(
     # Energies of the 8 harmonic degrees of freedom are gamma distributed: mean 4, variance 4.
     assert abs(float(after.mean()) - 4) < 5 * 2 / math.sqrt(1500)
     assert torch.equal(after, state.chains.energy)
-    assert bool((polish.quantiles(state).diff(dim=0) >= 0).all())
 
 
 def test_checkpoints_span_the_run() -> None:
