@@ -38,7 +38,11 @@ from typing import Any
 from pipelines.arguments import Parser
 from workbench.errors import InputError, nearest
 
-PIPELINES = {"boltzmann": "pipelines.boltzmann", "synthetic": "pipelines.synthetic"}
+PIPELINES = {
+    "boltzmann": "pipelines.boltzmann",
+    "phylogeny": "pipelines.phylogeny",
+    "synthetic": "pipelines.synthetic",
+}
 COMMANDS = {("phylogeny", "score"): "pipelines.phylogeny.score"}
 
 HELP = """usage: workbench COMMAND ...

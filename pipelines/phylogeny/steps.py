@@ -1,0 +1,41 @@
+"""The pipeline: sample -> compare -> evaluate -> write -> report."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from pipelines.lifecycle import finish
+from pipelines.phylogeny import evaluation, parsimony, posterior
+from pipelines.phylogeny.options import Config
+from pipelines.phylogeny.prepare import Problem
+from workbench.runs.folder import RunFolder
+from workbench.runs.metrics import Figure
+
+
+def work(config: Config, problem: Problem, folder: RunFolder) -> None:
+    """Everything from the first step to the report; what is done already is not done again."""
+    began = time.perf_counter()
+    for warning in problem.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    module = posterior if config.target == "posterior" else parsimony
+    figures, sections, counts = module.run(config, problem, folder)
+    figures["seconds_total"] = Figure(time.perf_counter() - began, unit="s")
+    finish(
+        config,
+        folder,
+        figures,
+        sections,
+        evaluation,
+        alignment=problem.source,
+        alignment_sha256=problem.sha256,
+        **counts,
+    )
+
+
+def more_samples(config: Config, problem: Problem, folder: RunFolder, n: int) -> Path:
+    """`n` more trees, in a file of their own."""
+    stem = f"more-{len(list(folder.samples.glob('more-*.trees'))) + 1}"
+    module = posterior if config.target == "posterior" else parsimony
+    return module.more_samples(config, problem, folder, n, stem)
