@@ -129,3 +129,41 @@ class BridgeConfig:
             raise InputError(f"sigma is {self.sigma}: give zero or a positive number")
         if min(self.steps, self.batch, self.width, self.layers) < 1:
             raise InputError("steps, batch, width and layers must each be 1 or more")
+
+
+@dataclass(frozen=True)
+class DataToEnergyConfig:
+    """The Schrödinger bridge from samples to a density given by its energy.
+
+    sigma            diffusion of the reference sigma dW over [0, 1], in units of the samples; both
+                     ends should be of order one in these units
+    n_steps          time steps of the discrete chains
+    sweeps           of iterative proportional fitting, each `backward_steps` and then
+                     `forward_steps` gradient steps
+    starts, paths    starting points per step, and trajectories that share each of them
+    off_policy       share of steps whose groups hold a trajectory drawn backward from the buffer
+    buffer_size      ends kept for those; `langevin_steps` moves of MALA are made on each batch taken
+    learn_variance   the kernels' variances are learned too: chains of few steps need it
+    """
+
+    sigma: float = 1.0
+    n_steps: int = 20
+    sweeps: int = 8
+    backward_steps: int = 200
+    forward_steps: int = 300
+    starts: int = 128
+    paths: int = 4
+    off_policy: float = 0.5
+    buffer_size: int = 4096
+    langevin_steps: int = 2
+    langevin_step_size: float = 0.2
+    learn_variance: bool = True
+    width: int = 64
+    layers: int = 3
+    learning_rate: float = 2e-3
+    gradient_norm: float = 10.0
+    ema_decay: float = 0.99
+
+    def __post_init__(self) -> None:
+        if self.sigma <= 0 or self.n_steps < 2 or self.paths < 2:
+            raise InputError("a bridge to an energy needs sigma above 0, 2 or more time steps and 2 or more paths")
