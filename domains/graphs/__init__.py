@@ -1,0 +1,1 @@
+"""Combinatorial problems on graphs: sets of vertices, their environments and classical solvers."""

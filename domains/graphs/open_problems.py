@@ -1,0 +1,113 @@
+"""What a network sees of a batch of states: the open problem of each as one batched graph, with features.
+
+Nodes of all rows are numbered through. Features of a node: whether it may be added and whether it is needy, the
+logarithm of its degree and its degree over the row's mean, its weight, the task's greedy score and the
+same over the row's best, the logarithms of the row's size and of the number of chosen vertices (the uniform
+backward law depends on it).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from domains.graphs import _kernels
+from domains.graphs.environment import SetBuilding, SetState
+from domains.graphs.task import Open
+from workbench.nets.gin import Adjacency
+
+N_FEATURES = 9
+
+
+@dataclass(frozen=True)
+class OpenProblems:
+    """row, vertex   of each node: the row of its state and its number in the graph
+    allowed       nodes that may be added
+    features      [node, N_FEATURES], float32
+    scale         inverse of the row's mean degree (plus one), for sums over neighbours
+    score, share  the task's hints
+    n_rows        number of states
+    """
+
+    row: Int[Tensor, "node"]
+    vertex: Int[Tensor, "node"]
+    allowed: Bool[Tensor, "node"]
+    features: Float[Tensor, "node feature"]
+    adjacency: Adjacency
+    scale: Float[Tensor, "node"]
+    score: Float[Tensor, "node"]
+    share: Float[Tensor, "node"]
+    n_rows: int
+
+
+def open_problems(environment: SetBuilding, state: SetState) -> OpenProblems:
+    """The open problems of states that are not terminal."""
+    graphs, task = environment.graphs, environment.task
+    graph = state.graph.numpy()
+    look = environment.look(state.graph, state.chosen)
+    kept = look.allowed | look.needy
+    row, vertex, pointer, neighbour, edge_weight = _residual(environment, graph, kept, look.needy)
+    degree = np.diff(pointer).astype(float)
+    n_nodes = np.bincount(row, minlength=len(graph)).astype(float)
+    mean_degree = np.bincount(row, degree, len(graph)) / np.maximum(n_nodes, 1)
+    mean_weight, mean_edge = _mean_weights(environment)
+    unit = mean_edge if task.weighs_edges else np.ones(len(graphs))
+    gain = np.zeros(len(row)) if look.gain is None else look.gain[row, vertex] / unit[graph[row]]
+    weight = graphs.vertex_weight[graphs.first[graph[row]] + vertex] / mean_weight[graph[row]]
+    needy, allowed = look.needy[row, vertex], look.allowed[row, vertex]
+    score, share = task.hints(Open(row, degree, n_nodes[row], weight, gain, needy))
+    best = np.full(len(graph), -np.inf)
+    np.maximum.at(best, row[allowed], score[allowed])
+    chosen = state.chosen.sum(1).numpy().astype(float)
+    columns = [
+        allowed, needy, np.log1p(degree), degree / (mean_degree[row] + 1.0), weight,
+        np.clip(score, -10, 10), np.clip(score - best[row], -10, 10),
+        np.log1p(chosen)[row], np.log1p(n_nodes)[row],
+    ]  # fmt: skip
+    edge_weights = None
+    if task.weighs_edges:
+        tail = np.repeat(row, np.diff(pointer))
+        edge_weights = torch.from_numpy((edge_weight / unit[graph[tail]]).astype(np.float32))
+    return OpenProblems(
+        torch.from_numpy(row),
+        torch.from_numpy(vertex),
+        torch.from_numpy(allowed),
+        torch.from_numpy(np.stack(columns, 1).astype(np.float32)),
+        Adjacency(torch.from_numpy(pointer), torch.from_numpy(neighbour), edge_weights),
+        torch.from_numpy((1.0 / (mean_degree[row] + 1.0)).astype(np.float32)),
+        torch.from_numpy(score.astype(np.float32)),
+        torch.from_numpy(share.astype(np.float32)),
+        len(graph),
+    )
+
+
+def _residual(
+    environment: SetBuilding, graph: np.ndarray, kept: np.ndarray, needy: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    """Rows, vertices and compressed rows of the batched open problems."""
+    graphs = environment.graphs
+    sizes, entries = np.zeros(len(graph), np.int64), np.zeros(len(graph), np.int64)
+    rows = (graphs.first, graphs.pointer, graphs.neighbour)
+    _kernels.residual_sizes(*rows, graph, kept, needy, sizes, entries)
+    n, m = int(sizes.sum()), int(entries.sum())
+    row, vertex = np.empty(n, np.int64), np.empty(n, np.int64)
+    pointer, neighbour = np.zeros(n + 1, np.int64), np.empty(m, np.int32)
+    weight = np.empty(m)
+    _kernels.residual_graphs(
+        *rows, graphs.edge_weight, graph, kept, needy, row, vertex, pointer, neighbour, weight
+    )
+    return row, vertex, pointer, neighbour, weight
+
+
+def _mean_weights(environment: SetBuilding) -> tuple[np.ndarray, np.ndarray]:
+    """Mean vertex weight of each graph, and mean absolute edge weight (1 where there is no edge)."""
+    graphs = environment.graphs
+    vertices = np.add.reduceat(graphs.vertex_weight, graphs.first[:-1]) / np.diff(graphs.first)
+    starts = graphs.pointer[graphs.first]
+    running = np.concatenate([[0.0], np.cumsum(np.abs(graphs.edge_weight))])
+    n, total = np.diff(starts), running[starts[1:]] - running[starts[:-1]]
+    return vertices, np.where(total > 0, total / np.maximum(n, 1), 1.0)

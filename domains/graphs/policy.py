@@ -1,0 +1,318 @@
+"""The conditional policy: a graph isomorphism network on the open problem of each state.
+
+    P_F(v | s)  = softmax over allowed v of a score_v(s) + f(s)_v       (and a logit of stopping for cut)
+    P_B(v | s)  = softmax over parents of b(s_0)_v - d score_v(s_0)      or 1 / number of parents
+    log F(s)    = beta (c sum_v share_v(s) + sum_v g(s)_v)              forward-looking objectives
+                  beta (value(s) + ...)                                 others
+    log Z       = log F(s_0), one for each graph
+
+score and share are the task's greedy hints, f, g and b start at zero, a, c and d are learned: an untrained policy
+is a randomised greedy rule, and what training makes of it is what it adds to that rule. b is the network's
+word on the start of the graph: it tells which vertices come early in any set. A uniform P_B would ask P_F
+to build each set in every order alike, and so to unlearn the order in which choices are easy.
+
+Equal states, the starts of a graph above all, are evaluated once.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from domains.graphs.environment import SetBuilding, SetState
+from domains.graphs.open_problems import N_FEATURES, OpenProblems, open_problems
+from workbench.errors import InputError
+from workbench.gflownet import scoring, states
+from workbench.gflownet.moves import draw, masked
+from workbench.gflownet.options import Exploration
+from workbench.gflownet.trajectories import Needs, Scores, Trajectories
+from workbench.nets.gin import GIN
+
+_LOGIT, _FLOW, _POTENTIAL, _BACK, _STOP, _STOP_POTENTIAL = range(6)
+_BACKWARD_HINT = 0.25  # of the forward hint's scale, at the start of training
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What the network says of distinct states. Choices are the nodes, then the stops of all rows.
+
+    rows        for each state asked for, its row here
+    log_prob    log P_F of each choice, -inf where it is not allowed
+    potential   of each choice; `back`: what P_B makes of each vertex, at initial states
+    flow        the network's share of log F of each row
+    """
+
+    rows: Int[Tensor, "state"]
+    row: Int[Tensor, "choice"]
+    action: Int[Tensor, "choice"]
+    log_prob: Float[Tensor, "choice"]
+    potential: Float[Tensor, "choice"]
+    back: Float[Tensor, "choice"]
+    flow: Float[Tensor, "row"]
+    width: int
+
+    def picked(self, values: Float[Tensor, "choice"], actions: Tensor) -> Float[Tensor, "state"]:
+        """`values` at one action of each state asked for."""
+        place = torch.full((len(self.flow), self.width + 1), -1)
+        place[self.row, self.action] = torch.arange(len(self.row))
+        return values[place[self.rows, actions]]
+
+    def back_of(self, starts: Int[Tensor, "start"]) -> Float[Tensor, "start action"]:
+        """`back` of every action for some of the states asked for, which are initial; 0 at the others."""
+        table = self.flow.new_zeros((len(self.flow), self.width + 1))
+        return table.index_put((self.row, self.action), self.back)[self.rows[starts]]
+
+
+class GraphPolicy(nn.Module):
+    """A `Policy` for `SetBuilding`.
+
+    backward          "learned", or "uniform" over the parents
+    beta              inverse temperature at the end of training: the scale of log F
+    forward_looking   log F leaves out what the partial reward tells
+    """
+
+    def __init__(
+        self,
+        environment: SetBuilding,
+        width: int = 64,
+        n_layers: int = 3,
+        backward: Literal["learned", "uniform"] = "learned",
+        beta: float = 1.0,
+        forward_looking: bool = True,
+    ) -> None:
+        super().__init__()
+        self.environment = environment
+        self.backward_kind, self.beta, self.forward_looking = backward, beta, forward_looking
+        self.network = GIN(N_FEATURES, width, n_layers, 6)
+        self.hint_scale = nn.Parameter(torch.tensor(environment.task.hint_scale))
+        self.back_scale = nn.Parameter(_BACKWARD_HINT * self.hint_scale.detach())
+        self.share_scale = nn.Parameter(torch.tensor(1.0))
+        self.depth_scale = nn.Parameter(torch.tensor(0.0))
+
+    def on(self, environment: SetBuilding) -> GraphPolicy:
+        """The same weights on other graphs."""
+        other = copy.copy(self)
+        other.environment = environment
+        return other
+
+    def outputs(self, state: SetState) -> Outputs:
+        """One pass of the network over the distinct ones of `state`, none of them terminal."""
+        distinct, rows = self._distinct(state)
+        nodes = open_problems(self.environment, distinct)
+        raw = self.network(nodes.features, nodes.adjacency, nodes.scale)
+        logits = self.hint_scale * nodes.score + raw[:, _LOGIT]
+        logits = logits.masked_fill(~nodes.allowed, -torch.inf)
+        row, action, potential = nodes.row, nodes.vertex, raw[:, _POTENTIAL]
+        back = raw[:, _BACK] - self.back_scale * nodes.score
+        if self.environment.task.stops:
+            every = torch.arange(nodes.n_rows)
+            row = torch.cat([row, every])
+            action = torch.cat([action, torch.full_like(every, self.environment.width)])
+            logits = torch.cat([logits, _row_means(raw[:, _STOP], nodes)])
+            potential = torch.cat([potential, _row_means(raw[:, _STOP_POTENTIAL], nodes)])
+            back = torch.cat([back, back.new_zeros(nodes.n_rows)])
+        log_prob = log_softmax_in_rows(logits, row, nodes.n_rows)
+        share = self.share_scale * nodes.share + raw[:, _FLOW]
+        flow = share.new_zeros(nodes.n_rows).index_add(0, nodes.row, share)
+        chosen = distinct.chosen.sum(1).to(flow.dtype)
+        flow = self.beta * flow + self.depth_scale * chosen
+        if not self.forward_looking:
+            partial = self.environment.log_partial_reward(distinct).to(flow.dtype)
+            flow = flow + self.beta * partial
+        return Outputs(rows, row, action, log_prob, potential, back, flow, self.environment.width)
+
+    def _distinct(self, state: SetState) -> tuple[SetState, Int[Tensor, "state"]]:
+        unique, rows = torch.unique(self.environment.keys(state), return_inverse=True)
+        if len(unique) == len(rows):
+            return state, torch.arange(len(rows))
+        places = torch.empty_like(unique).scatter_(0, rows, torch.arange(len(rows)))
+        return states.select(state, places), rows
+
+    def behaviour(
+        self, n: int, generator: torch.Generator, exploration: Exploration | None = None
+    ) -> ForwardDraws:
+        return ForwardDraws(self, exploration or Exploration())
+
+    def backward_behaviour(self, n: int, generator: torch.Generator) -> BackwardDraws:
+        return BackwardDraws(self)
+
+    def forward_log_probs(self, state: SetState) -> Float[Tensor, "batch action"]:
+        """log P_F of every action; -inf where not allowed. For small graphs."""
+        table = torch.full((len(state.graph), self.environment.n_actions), -torch.inf)
+        going = (~state.stopped).nonzero().squeeze(1)
+        if len(going):
+            found = self.outputs(states.select(state, going))
+            dense = torch.full((len(found.flow), table.shape[1]), -torch.inf)
+            dense[found.row, found.action] = found.log_prob.detach()
+            table[going] = dense[found.rows]
+        return table
+
+    def backward_log_probs(self, state: SetState) -> Float[Tensor, "batch action"]:
+        """log P_B of every backward action; -inf where not allowed."""
+        mask = self.environment.backward_mask(state)
+        if self.backward_kind == "uniform":
+            return torch.where(mask, -mask.sum(1, keepdim=True).float().log(), -torch.inf)
+        found = self.outputs(self.environment.start(state.graph))
+        return _masked_log_softmax(found.back_of(torch.arange(len(mask))), mask)
+
+    def log_flow(self, state: SetState) -> Float[Tensor, "batch"]:
+        """log F as the objective has it, of states that are not terminal."""
+        found = self.outputs(state)
+        return found.flow[found.rows]
+
+    def log_partition(self, start: SetState) -> Float[Tensor, "batch"]:
+        """log Z of each initial state; forward-looking: without the reward of what is fixed in."""
+        return self.log_flow(start)
+
+    def score(self, trajectories: Trajectories, needs: Needs) -> list[Scores]:
+        """Scores from one pass of the network over the distinct states."""
+        if needs.stop:
+            raise InputError(
+                "these sets cannot stop at every state, which the modified detailed balance needs: take "
+                "the objective db"
+            )
+        visited, actions = trajectories.visited, trajectories.actions
+        found = self.outputs(visited)
+        flow = found.flow[found.rows]
+        after = scoring.after(trajectories)
+        first = (trajectories.step == 0).nonzero().squeeze(1)
+        first = torch.empty_like(first).index_copy(0, trajectories.row[first], first)
+        shared: dict[str, Tensor | None] = {}
+        if needs.flow:
+            shared["log_flow"] = flow
+        if needs.partial:
+            shared["log_partial"] = scoring.partial_rewards(self.environment, visited)
+        if needs.potential:
+            shared["potential"] = self.beta * found.picked(found.potential, actions)
+        if needs.prior_exponent is not None:
+            tilted = log_softmax_in_rows(
+                needs.prior_exponent * found.log_prob, found.row, len(found.flow)
+            )
+            shared["log_prior"] = found.picked(tilted, actions)
+        if needs.inflow:
+            shared["log_inflow"] = self._log_inflow(after)
+        return [
+            scoring.assemble(
+                trajectories,
+                log_pf=found.picked(found.log_prob, actions),
+                log_pb=self._scored_backward(trajectories, found, first, after),
+                log_partition=flow[first],
+                **shared,  # type: ignore[arg-type]
+            )
+        ]
+
+    def _scored_backward(
+        self, trajectories: Trajectories, found: Outputs, first: Tensor, after: SetState
+    ) -> Float[Tensor, "transition"]:
+        """log P_B of each transition; `first` holds the first one of each trajectory."""
+        mask = self.environment.backward_mask(after)
+        if self.backward_kind == "uniform":
+            return -mask.sum(1).to(found.flow.dtype).log()
+        table = _masked_log_softmax(found.back_of(first)[trajectories.row], mask)
+        return table.gather(1, trajectories.undo.unsqueeze(1)).squeeze(1)
+
+    def _log_inflow(self, state: SetState) -> Float[Tensor, "batch"]:
+        """log of the sum over parents of F P_F into each state."""
+        row, undo = self.environment.backward_mask(state).nonzero().unbind(1)
+        parents = self.environment.backward_step(states.select(state, row), undo)
+        found = self.outputs(parents)
+        edge = found.flow[found.rows] + found.picked(found.log_prob, undo)
+        return log_sum_in_rows(edge, row, len(state.graph))
+
+
+class ForwardDraws:
+    """Forward moves from P_F, or from the flattened and mixed law of an exploration."""
+
+    def __init__(self, policy: GraphPolicy, exploration: Exploration) -> None:
+        self._policy, self._exploration = policy, exploration
+
+    @torch.no_grad()
+    def sample(
+        self, state: SetState, row: Int[Tensor, "alive"], generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        found = self._policy.outputs(state)
+        log_prob = _explored(found, self._exploration)
+        n = len(found.flow)
+        order = torch.argsort(found.row, stable=True)
+        counts = torch.bincount(found.row, minlength=n)
+        first = counts.cumsum(0) - counts
+        mine = counts[found.rows]
+        owner = torch.arange(len(found.rows)).repeat_interleave(mine)
+        start = mine.cumsum(0) - mine
+        choice = order[first[found.rows][owner] + torch.arange(len(owner)) - start[owner]]
+        clock = torch.empty(len(choice)).exponential_(generator=generator)
+        key = log_prob[choice] - clock.log()
+        best = key.new_full((len(mine),), -torch.inf).scatter_reduce(0, owner, key, "amax")
+        winner = (key == best[owner]) & (key > -torch.inf)
+        at = torch.empty(len(mine), dtype=torch.int64)
+        at[owner[winner]] = choice[winner]
+        return found.action[at], log_prob[at]
+
+
+class BackwardDraws:
+    """Backward moves from P_B. What the network says of the starts is asked once, in the first step."""
+
+    def __init__(self, policy: GraphPolicy) -> None:
+        self._policy = policy
+        self._back: Tensor | None = None
+
+    @torch.no_grad()
+    def sample(
+        self, state: SetState, row: Int[Tensor, "alive"], generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        mask = self._policy.environment.backward_mask(state)
+        if self._policy.backward_kind == "uniform":
+            table = self._policy.backward_log_probs(state)
+        else:
+            if self._back is None:  # all rows are alive in the first step
+                found = self._policy.outputs(self._policy.environment.start(state.graph))
+                self._back = found.back_of(torch.arange(len(row)))
+            table = _masked_log_softmax(self._back[row], mask)
+        return draw(table, generator)
+
+
+def _masked_log_softmax(
+    logits: Float[Tensor, "batch action_and_stop"], mask: Bool[Tensor, "batch action"]
+) -> Float[Tensor, "batch action"]:
+    return masked(logits[:, : mask.shape[1]], mask)
+
+
+def log_sum_in_rows(
+    values: Float[Tensor, "entry"], row: Int[Tensor, "entry"], n_rows: int
+) -> Float[Tensor, "row"]:
+    """log of the sum of exp over the entries of each row, which has at least one that is finite."""
+    top = values.new_full((n_rows,), -torch.inf).scatter_reduce(0, row, values.detach(), "amax")
+    total = values.new_zeros(n_rows).index_add(0, row, (values - top[row]).exp())
+    return top + total.log()
+
+
+def log_softmax_in_rows(
+    values: Float[Tensor, "entry"], row: Int[Tensor, "entry"], n_rows: int
+) -> Float[Tensor, "entry"]:
+    """Log-softmax over the entries of each row; -inf stays, without NaN in gradients."""
+    return values - log_sum_in_rows(values, row, n_rows)[row]
+
+
+def _row_means(values: Float[Tensor, "node"], nodes: OpenProblems) -> Float[Tensor, "row"]:
+    """Mean over the nodes of each row; 0 where there is none."""
+    count = torch.bincount(nodes.row, minlength=nodes.n_rows).clamp_min(1)
+    return values.new_zeros(nodes.n_rows).index_add(0, nodes.row, values) / count
+
+
+def _explored(found: Outputs, exploration: Exploration) -> Float[Tensor, "choice"]:
+    log_prob, n = found.log_prob, len(found.flow)
+    if exploration.temperature != 1.0:
+        log_prob = log_softmax_in_rows(log_prob / exploration.temperature, found.row, n)
+    if exploration.epsilon > 0.0:
+        allowed: Bool[Tensor, "choice"] = log_prob > -torch.inf
+        count = torch.zeros(n).index_add(0, found.row, allowed.float())
+        mixed = (1.0 - exploration.epsilon) * log_prob.exp() + exploration.epsilon / count[
+            found.row
+        ]
+        log_prob = mixed.log().masked_fill(~allowed, -torch.inf)
+    return log_prob
