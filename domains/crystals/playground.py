@@ -124,4 +124,3 @@ def _numbers(objects: OrbitState, equivalents: Equivalents) -> Int[Tensor, "obje
         least = min(tuple(image.ravel().tolist()) for image in images)
         found.append(codes.setdefault((int(objects.group[row]), least), len(codes)))
     return torch.tensor(found)
-

@@ -58,10 +58,10 @@ class RewardConfig:
 
     def __post_init__(self) -> None:
         if not self.beta > 0.0:
-            raise InputError(f"--reward.beta is {self.beta:g}: give a number above 0")
+            raise InputError(f"--beta is {self.beta:g}: give a number above 0")
         if not self.window[0] <= self.window[1]:
             low, high = self.window
-            raise InputError(f"--reward.window is {low:g} to {high:g}: give the lower end first")
+            raise InputError(f"--window is {low:g} to {high:g}: give the lower end first")
 
 
 def density_g_per_cm3(crystals: Crystals) -> Float[np.ndarray, "crystal"]:

@@ -58,7 +58,10 @@ def write_cif(structure: Structure, path: Path) -> None:
         warnings.simplefilter("ignore")
         try:
             text = str(CifWriter(structure, symprec=SYMPREC_A, refine_struct=True))
-        except (ValueError, TypeError):  # spglib finds no symmetry: atoms nearly on top of each other
+        except (
+            ValueError,
+            TypeError,
+        ):  # spglib finds no symmetry: atoms nearly on top of each other
             text = str(CifWriter(structure))
     path.write_text(text, encoding="utf-8")
 
@@ -81,9 +84,7 @@ def extended_xyz(structure: Structure, properties: Mapping[str, float | int | st
     cell = " ".join(f"{x:.8f}" for x in structure.lattice.matrix.ravel())
     values = " ".join(f"{name}={value}" for name, value in properties.items())
     head = f'Lattice="{cell}" Properties=species:S:1:pos:R:3 pbc="T T T" {values}'
-    atoms = [
-        f"{site.specie.symbol} {site.x:.8f} {site.y:.8f} {site.z:.8f}" for site in structure
-    ]
+    atoms = [f"{site.specie.symbol} {site.x:.8f} {site.y:.8f} {site.z:.8f}" for site in structure]
     return "\n".join([str(len(structure)), head, *atoms]) + "\n"
 
 

@@ -3,7 +3,7 @@
     python domains/crystals/data/make_references.py MP-PBE-Element-Refs.json.gz
 
 The input is a file of matcalc (BSD-3-Clause) with the polymorphs of 88 elements from the Materials Project
-(CC BY 4.0). Of each element the polymorph of lowest Materials Project energy with at most 36 atoms is kept, with
+(CC BY 4.0). Of each element the polymorph of lowest energy there with at most 36 atoms is kept, with
 the energy per atom that CHGNet 0.3.0 gives it.
 """
 

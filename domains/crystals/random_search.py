@@ -1,0 +1,63 @@
+"""Random search: crystals drawn uniformly under the same masks and from the same volume prior.
+
+Groups, orbits and the stop are uniform over what is allowed, numbers uniform on [0, 1]: an untrained policy.
+Crystals with atoms too close, or with more symmetry than their group, cost no energy and are drawn
+again, as any sensible search would.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from domains.crystals.crystals import Crystals
+from domains.crystals.environment import CrystalEnvironment, CrystalState
+from domains.crystals.equivalents import Equivalents
+from domains.crystals.reward import allowed
+from workbench.gflownet import rollout, states
+from workbench.gflownet.moves import draw, uniform
+
+_CHUNK = 512
+_MOST_CHUNKS = 200
+
+
+class UniformBehaviour:
+    """Uniform moves of both kinds."""
+
+    def __init__(self, environment: CrystalEnvironment) -> None:
+        self._orbits = environment.orbits
+
+    def sample(
+        self, state: CrystalState, row: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        stopped = state.orbits.stopped
+        mask = self._orbits.forward_mask(state.orbits)
+        mask[:, 0] |= stopped  # any entry: the number is set below
+        number, log_prob = draw(uniform(mask, torch.float32), generator)
+        value = torch.rand(len(row), generator=generator, dtype=torch.float64)
+        number = torch.where(stopped, self._orbits.n_actions, number)
+        action = torch.stack([number.double(), torch.where(stopped, value, 0.0)], 1)
+        return action, log_prob.masked_fill(stopped, 0.0)
+
+
+def random_crystals(
+    environment: CrystalEnvironment, equivalents: Equivalents, n: int, generator: torch.Generator
+) -> tuple[Crystals, CrystalState]:
+    """`n` allowed crystals and their states; fewer where 200 chunks of 512 draws do not hold as many."""
+    behaviour, found, left = UniformBehaviour(environment), [], n
+    for _ in range(_MOST_CHUNKS):
+        start = environment.initial_state(_CHUNK)
+        blank = torch.zeros(_CHUNK)
+        final = rollout.forward(environment, behaviour, start, generator, log_reward=blank).final
+        good = torch.from_numpy(allowed(environment.crystals(final)))
+        rows = good.nonzero().squeeze(1)
+        if len(rows):
+            _, claims = equivalents.log_multiplicity_and_claim(states.select(final.orbits, rows))
+            rows = rows[claims][:left]
+        if len(rows):
+            found.append(states.select(final, rows))
+            left -= len(rows)
+        if not left:
+            break
+    state = states.concatenate(found)
+    return environment.crystals(state), state
