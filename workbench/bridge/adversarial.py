@@ -1,4 +1,4 @@
-"""ALI-CFM's first stages: an interpolant between the first and the last snapshot, learned against a discriminator.
+"""The first stages of ALI-CFM: an interpolant from the first to the last snapshot, learned in a game.
 
     G(x0, x1, s) = (1-s) x0 + s x1 + s (1-s) f(x0, x1, s)
 
@@ -7,8 +7,8 @@ an interior snapshot from that snapshot, and G learns to pass for it under a reg
 frozen G with target dG/ds is the third stage (`training`). Kviman, Tamogashev et al., Adversarially learned
 interpolants, 2025, arXiv 2510.01159.
 
-Differs from the published code: every row has an interior time of its own, drawn anew; G is averaged over steps;
-dG/ds comes from forward differentiation.
+Differs from the published code: every row has an interior time of its own, drawn anew; G is averaged over
+steps; dG/ds comes from forward differentiation.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ class _Perceptron(nn.Module):
             nn.ELU(),
             nn.Linear(width, n_out),
         )
+        self.rates: Tensor
         self.register_buffer("rates", torch.pi * 2.0 ** torch.arange(n_waves))
 
     def forward(self, x: Tensor, s: Tensor) -> Tensor:
@@ -82,7 +83,9 @@ class AdversarialInterpolant(nn.Module):
         s: Float[Tensor, "batch"],
     ) -> tuple[Float[Tensor, "batch feature"], Float[Tensor, "batch feature"]]:
         """Position and velocity per unit of s."""
-        return torch.func.jvp(lambda time: self(x0, x1, time), (s,), (torch.ones_like(s),))
+        one = torch.ones_like(s)
+        position, velocity = torch.func.jvp(lambda time: self(x0, x1, time), (s,), (one,))[:2]
+        return position, velocity
 
 
 @dataclass
@@ -127,7 +130,7 @@ def train(
         log_every=50,
         checkpoint_every=1000,
     )
-    return fitted.state.average.module  # type: ignore[return-value]
+    return fitted.state.average.module
 
 
 def init(config: Config, problem: BridgeProblem, generator: torch.Generator) -> State:

@@ -1,16 +1,16 @@
 """The Schrödinger bridge from data to a density that is given only by its energy.
 
-Among all processes from p0 (samples) to p1 = exp(-E) / Z the one closest to sigma dW. Iterative proportional fitting
-alternates two half-bridges of discrete Gaussian chains:
+Among all processes from p0 (samples) to p1 = exp(-E) / Z the one closest to sigma dW. Iterative
+proportional fitting alternates two half-bridges of discrete Gaussian chains:
 
     backward   max_B E_{x_0 ~ p0, path ~ F} log B(path | x_K)                        (maximum likelihood)
     forward    min_F E_{x_0} Var_{path | x_0} [ log F(path | x_0) - log B(path | x_K) + E(x_K) ]
 
-F starts as the reference. The forward step needs no samples of p1: the variance is taken over trajectories that
-share their start, of any origin. Part of them are drawn backward by B from a buffer of ends that MALA keeps close
-to p1, so that modes once found are not lost. Tamogashev and Malkin, Data-to-energy stochastic dynamics, 2025,
-arXiv 2509.26364; iterative proportional fitting: De Bortoli et al., Diffusion Schrödinger bridge, 2021,
-arXiv 2106.01357.
+F starts as the reference. The forward step needs no samples of p1: the variance is taken over trajectories
+that share their start, of any origin. Part of them are drawn backward by B from a buffer of ends that MALA
+keeps close to p1, so that modes once found are not lost. Tamogashev and Malkin, Data-to-energy stochastic
+dynamics, 2025, arXiv 2509.26364; iterative proportional fitting: De Bortoli et al., Diffusion Schrödinger
+bridge, 2021, arXiv 2106.01357.
 """
 
 from __future__ import annotations
@@ -50,7 +50,10 @@ class State:
 
 
 def init(
-    config: Config, data: Float[Tensor, "sample feature"], energy: Energy, generator: torch.Generator
+    config: Config,
+    data: Float[Tensor, "sample feature"],
+    energy: Energy,
+    generator: torch.Generator,
 ) -> State:
     """Both chains at the reference, and a buffer of ends of the reference process.
 

@@ -9,8 +9,9 @@ the ends have covariance C (E[x0 x1^T] - m0 m1^T), and the law at s is Gaussian 
     m(s) = (1-s) m0 + s m1
     V(s) = (1-s)^2 A + s^2 B + s (1-s) (C + C^T + sigma^2)
 
-Since x_s = (1-s) x0 + s x1 + noise, conditional means give the velocity and the drift. Bunne et al., The Schrödinger
-bridge between Gaussian measures has a closed form, 2023, arXiv 2202.05722. sigma = 0 is optimal transport.
+Since x_s = (1-s) x0 + s x1 + noise, conditional means give the velocity and the drift. Bunne et al., The
+Schrödinger bridge between Gaussian measures has a closed form, 2023, arXiv 2202.05722. sigma = 0 is optimal
+transport.
 """
 
 from __future__ import annotations

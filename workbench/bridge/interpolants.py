@@ -3,7 +3,8 @@
 s in [0, 1] is the share of the interval that has passed; velocities are per unit of s.
 
     straight          x = (1-s) x0 + s x1 + sigma e                 u = x1 - x0
-    Brownian bridge   x = (1-s) x0 + s x1 + sigma sqrt(s (1-s)) e   u = (1-2s) / (2 s (1-s)) (x - mean) + x1 - x0
+    Brownian bridge   x = (1-s) x0 + s x1 + sigma sqrt(s (1-s)) e
+                      u = x1 - x0 + (1-2s) / (2 s (1-s)) (x - mean)
 
 e is standard normal and sigma the standard deviation of the reference after the whole interval. The
 bridge's u is the velocity that moves its marginals; its score given the ends is -e / (sigma sqrt(s (1-s))).

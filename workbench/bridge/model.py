@@ -4,8 +4,8 @@
     d x = (v + g^2 / 2 score) dt + g dW          forward in time, for any diffusion g
     d x = (-v + g^2 / 2 score) dt' + g dW        backward, t' = -t
 
-all have the same marginals where score = grad log p_t. `score` is always in 1 / length: the scaling of the network
-(`options.ScoreScaling`) ends here, so that no factor sigma^2 / 2 can be applied twice.
+all have the same marginals where score = grad log p_t. `score` is always in 1 / length: the scaling of the
+network (`options.ScoreScaling`) ends here, so that no factor sigma^2 / 2 can be applied twice.
 """
 
 from __future__ import annotations

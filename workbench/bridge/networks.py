@@ -34,6 +34,7 @@ class Field(nn.Module):
         nn.init.zeros_(last.bias)
         self.layers = nn.Sequential(*layers, last)
         self.n_waves = n_waves
+        self.rates: Tensor
         self.register_buffer("rates", torch.pi / span * 2.0 ** torch.arange(n_waves))
 
     def forward(

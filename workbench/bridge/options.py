@@ -166,4 +166,6 @@ class DataToEnergyConfig:
 
     def __post_init__(self) -> None:
         if self.sigma <= 0 or self.n_steps < 2 or self.paths < 2:
-            raise InputError("a bridge to an energy needs sigma above 0, 2 or more time steps and 2 or more paths")
+            raise InputError(
+                "a bridge to an energy needs sigma above 0, 2 or more time steps and 2 or more paths"
+            )

@@ -1,10 +1,12 @@
 """Snapshots made ready for training: frame coordinates, solved plans, and tables to draw pairs from.
 
-Every coupling is drawn from tables made here, so a training step costs one search and two gathers, whatever the plan.
+Every coupling is drawn from tables made here, so a training step costs one search and two gathers, whatever
+the plan.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +107,7 @@ def prepare(
 
 
 def _check_plans(plans: Sequence[Plan], cells: Sequence[Tensor]) -> None:
-    wanted = [(len(x), len(y)) for x, y in zip(cells[:-1], cells[1:], strict=True)]
+    wanted = [(len(x), len(y)) for x, y in itertools.pairwise(cells)]
     given = [(plan.n_source, plan.n_target) for plan in plans]
     if wanted != given:
         raise InputError(

@@ -4,9 +4,9 @@
     d x = [ v + sign g(t)^2 / 2 score ] dt + g(t) dW            forward (sign +) or backward (-) in time
     d log m = growth(x, t) dt                                   along either, where growth was learned
 
-Any g >= 0 gives the same marginals, up to the error of v and score; g = `model.sigma` is the Schrödinger bridge.
-Stochastic steps are Euler-Maruyama's or Heun's (drift averaged over both ends of the step, noise as is: weak order
-two for additive noise).
+Any g >= 0 gives the same marginals, up to the error of v and score; g = `model.sigma` is the Schrödinger
+bridge. Stochastic steps are Euler-Maruyama's or Heun's (drift averaged over both ends of the step, noise as
+is: weak order two for additive noise).
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Dynamics(Protocol):
 
 @dataclass(frozen=True)
 class Paths:
-    """times [time] as asked for; x [time, path, feature]; log_mass [time, path] grown since the first time, None
-    without growth."""
+    """times [time] as asked for; x [time, path, feature]; log_mass [time, path] grown since the first
+    time, None without growth."""
 
     times: Float[Tensor, "time"]
     x: Float[Tensor, "time path feature"]

@@ -8,9 +8,10 @@
     alicfm      an interpolant learned against a discriminator (`adversarial`), then flow matching
     unbalanced  unbalanced pairs, Wasserstein-Fisher-Rao paths, and their growth
 
-Differs from the published codes: plans are solved once over whole snapshots and not per minibatch; times are real and
-may be unequal; errors are weighted by the interval squared, so that short intervals with their large velocities do
-not drown the others; learning rates fall by a cosine and samples come from averaged weights.
+Differs from the published codes: plans are solved once over whole snapshots and not per minibatch; times
+are real and may be unequal; errors are weighted by the interval squared, so that short intervals with their
+large velocities do not drown the others; learning rates fall by a cosine and samples come from averaged
+weights.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class State:
     average: Ema
     optimiser: torch.optim.Optimizer
     generator: torch.Generator
-    interpolant: nn.Module | None = None
+    interpolant: adversarial.AdversarialInterpolant | None = None
     steps_done: int = 0
 
 
@@ -126,10 +127,8 @@ def init(
 
 def step(config: Config, problem: BridgeProblem, state: State) -> tuple[State, dict[str, float]]:
     """One gradient step; `info` has the loss, its parts and the gradient norm before clipping."""
-    interpolant = None
-    if state.interpolant is not None:
-        interpolant = state.interpolant.path  # type: ignore[union-attr]
-    batch = batches.draw(config, problem, state.generator, interpolant)  # type: ignore[arg-type]
+    path = None if state.interpolant is None else state.interpolant.path
+    batch = batches.draw(config, problem, state.generator, path)
     parts = losses(config, state.networks, batch)
     rate = config.learning_rate * _cosine(state.steps_done / config.steps)
     for group in state.optimiser.param_groups:

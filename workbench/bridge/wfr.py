@@ -8,9 +8,9 @@ D = |x1 - x0| < pi delta, s in [0, 1]:
     x(s) = x0 + e 2 delta [ atan(2 delta (A s - B) / w) + atan(2 delta B / w) ],  e = (x1 - x0) / D
     u = (w / m) e,  g = m' / m,  action = 2 delta^2 ( m0 + m1 - 2 S )
 
-Beyond pi delta nothing is carried. delta -> infinity at equal masses is the straight line.
-Chizat et al., An interpolating distance between optimal transport and Fisher-Rao metrics, 2018, arXiv 1506.06430;
-flow matching on it: WFR-FM, 2026, arXiv 2601.06810.
+Beyond pi delta nothing is carried. delta -> infinity at equal masses is the straight line. Chizat et al.,
+An interpolating distance between optimal transport and Fisher-Rao metrics, 2018, arXiv 1506.06430; flow
+matching on it: WFR-FM, 2026, arXiv 2601.06810.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ import numpy as np
 import ot
 import pytest
 import torch
-from tests.workbench.bridge.gaussians import COVARIANCES, bridge
 
+from tests.workbench.bridge.gaussians import COVARIANCES, bridge
 from workbench.bridge.gaussian import GaussianBridge
 
 
@@ -23,9 +23,7 @@ def test_coupling_satisfies_the_entropic_optimality():
     # The joint precision of the ends must couple them by exactly -I / sigma^2.
     exact = bridge(0.9)
     c = exact.coupling
-    joint = torch.cat(
-        [torch.cat([COVARIANCES[0], c], 1), torch.cat([c.T, COVARIANCES[1]], 1)], 0
-    )
+    joint = torch.cat([torch.cat([COVARIANCES[0], c], 1), torch.cat([c.T, COVARIANCES[1]], 1)], 0)
     cross = torch.linalg.inv(joint)[:2, 2:]
     torch.testing.assert_close(cross, -torch.eye(2).double() / 0.9**2)
 

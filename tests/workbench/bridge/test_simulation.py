@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.workbench.bridge.gaussians import GaussianDynamics, end, moment_errors
 
+from tests.workbench.bridge.gaussians import GaussianDynamics, end, moment_errors
 from workbench.bridge.simulation import ode, path_energy, sde
 from workbench.errors import InputError
 
@@ -29,7 +29,9 @@ def test_flow_forward_and_back(generator, method):
 def test_any_diffusion_has_the_same_marginals(generator, diffusion, backward):
     model = GaussianDynamics(0.8)
     times = TIMES.flip(0) if backward else TIMES
-    paths = sde(model, end(int(backward), N, generator).double(), times, diffusion, generator, steps=15)
+    paths = sde(
+        model, end(int(backward), N, generator).double(), times, diffusion, generator, steps=15
+    )
     for t, x in zip(times.tolist(), paths.x, strict=True):
         mean, covariance = moment_errors(x, model.exact, t)
         assert mean < MEAN and covariance < COVARIANCE

@@ -14,7 +14,9 @@ def _path(distance, m0, m1, delta, n):
     s = torch.linspace(0.0, 1.0, n, dtype=torch.float64)
     x0 = torch.zeros(n, 2, dtype=torch.float64)
     x1 = x0 + distance * torch.tensor([0.6, 0.8], dtype=torch.float64)
-    path = dirac_path(x0, x1, torch.full((n,), m0).double(), torch.full((n,), m1).double(), delta, s)
+    path = dirac_path(
+        x0, x1, torch.full((n,), m0).double(), torch.full((n,), m1).double(), delta, s
+    )
     return path, s, x1
 
 

@@ -7,6 +7,7 @@ the multi-marginal coupling glued from the plans of neighbouring snapshots.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -21,7 +22,7 @@ class Chain:
     """The plans of neighbouring intervals, arranged for drawing whole chains."""
 
     def __init__(self, plans: Sequence[Plan]) -> None:
-        for first, second in zip(plans[:-1], plans[1:], strict=True):
+        for first, second in itertools.pairwise(plans):
             if first.n_target != second.n_source:
                 raise InputError(
                     f"a plan ends at {first.n_target} cells and the next starts at {second.n_source}: "

@@ -41,7 +41,7 @@ def exact_plan(
     a, b = uniform(len(x0), weights0), uniform(len(x1), weights1)
     if block is None or max(len(x0), len(x1)) <= block:
         return _solve(x0, x1, a, b)
-    if generator is None or weights0 is not None or weights1 is not None:
+    if generator is None or not all(bool((w == w[0]).all()) for w in (a, b)):
         raise InputError(
             "exact plans in blocks need a generator and equal weights: give both, or no block"
         )

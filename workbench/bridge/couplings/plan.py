@@ -111,7 +111,7 @@ def load_plan(path: Path) -> Plan:
         ) from error
     if int(stored.pop("schema_version", -1)) != SCHEMA_VERSION:
         raise InputError(f"{path} is a plan of another version: remove it and solve again")
-    values = {
+    values: dict[str, Any] = {
         name: torch.from_numpy(array) if array.ndim else array.item()
         for name, array in stored.items()
     }

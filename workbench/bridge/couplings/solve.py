@@ -51,15 +51,15 @@ def solve_plans(
     plans = []
     for k in range(len(cells) - 1):
         pair = cells[k], cells[k + 1]
-        shares = (None, None) if weights is None else (weights[k], weights[k + 1])
+        w0, w1 = (None, None) if weights is None else weights[k : k + 2]
         gap = float(times[k + 1] - times[k]) / frame.interval
         asked = _asked(config, frame, gap, totals[k : k + 2])
         seed = int(torch.randint(2**62, (1,), generator=generator))
-        path = None if cache is None else cache / f"plan-{_checksum(pair, shares, asked)}.npz"
+        path = None if cache is None else cache / f"plan-{_checksum((*pair, w0, w1), asked)}.npz"
         if path is not None and path.exists():
             plans.append(load_plan(path))
             continue
-        plan = _solve(asked, *pair, *shares, torch.Generator().manual_seed(seed))
+        plan = _solve(asked, *pair, w0, w1, torch.Generator().manual_seed(seed))
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             save_plan(path, plan)
@@ -140,10 +140,8 @@ def _reach(x0: Tensor, x1: Tensor) -> float:
     return sum(reach) / torch.pi
 
 
-def _checksum(
-    pair: Sequence[Tensor], shares: Sequence[Tensor | None], asked: dict[str, Any]
-) -> str:
+def _checksum(tensors: Sequence[Tensor | None], asked: dict[str, Any]) -> str:
     digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode())
-    for tensor in (*pair, *shares):
+    for tensor in tensors:
         digest.update(b"none" if tensor is None else tensor.double().contiguous().numpy().tobytes())
     return digest.hexdigest()[:24]

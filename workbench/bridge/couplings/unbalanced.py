@@ -2,8 +2,8 @@
 
     min_G sum_ij G_ij C_ij + KL(G 1 | m0) + KL(G^T 1 | m1),    C = -log cos^2( min(D / 2 delta, pi / 2) )
 
-without entropy, by majorise-minimise steps (Chapel et al., Unbalanced optimal transport through non-negative penalized
-linear regression, 2021, arXiv 2106.04145):
+without entropy, by majorise-minimise steps (Chapel et al., Unbalanced optimal transport through
+non-negative penalized linear regression, 2021, arXiv 2106.04145):
 
     G <- G * exp(-C / 2) * sqrt(m0 / G 1) sqrt(m1 / G^T 1)
 
@@ -11,9 +11,9 @@ The plan gives semi-couplings, mass that leaves and mass that arrives per pair,
 
     mass = m0 G / (G 1),    target_mass = m1 G / (G^T 1)
 
-whose marginals are m0 and m1 exactly. The certificate is the gap to the dual <m0, 1 - e^-f> + <m1, 1 - e^-g>
-at potentials made feasible, f_i + g_j <= C_ij. Total masses are the caller's to know: from cell counts alone they
-are not identifiable.
+whose marginals are m0 and m1 exactly. The certificate is the gap to the dual <m0, 1 - e^-f> + <m1, 1 -
+e^-g> at potentials made feasible, f_i + g_j <= C_ij. Total masses are the caller's to know: from cell
+counts alone they are not identifiable.
 """
 
 from __future__ import annotations

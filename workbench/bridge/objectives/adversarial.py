@@ -4,9 +4,9 @@
     rpgan     L_D = softplus(D(fake) - D(real)),              L_G = softplus(D(real) - D(fake))
     r3gan     rpgan, and L_D + weight/2 ( E |grad_x D(real)|^2 + E |grad_x D(fake)|^2 )
 
-Goodfellow et al., Generative adversarial nets, 2014, arXiv 1406.2661; Huang et al., The GAN is dead; long live the
-GAN!, 2024, arXiv 2501.05441, whose penalties are added outside the softplus, as here (the public code of ALI-CFM
-has them inside).
+Goodfellow et al., Generative adversarial nets, 2014, arXiv 1406.2661; Huang et al., The GAN is dead; long
+live the GAN!, 2024, arXiv 2501.05441, whose penalties are added outside the softplus, as here (the public
+code of ALI-CFM has them inside).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What holds an adversarially learned interpolant G(x0, x1, s) to a reference: without it the game has many solutions.
+"""References that hold an adversarially learned interpolant G(x0, x1, s): the game alone has many solutions.
 
     linear      E |G - (1-s) x0 - s x1|^2
     piecewise   E |G - chain(s)|^2, the line through a chain of optimal transport plans

@@ -22,7 +22,10 @@ def _plan(source, target, mass, n_source, n_target) -> Plan:
 
 def test_a_stored_plan_comes_back(tmp_path, generator):
     x = torch.randn(30, 2, generator=generator)
-    for plan in (exact_plan(x, x + 1), unbalanced_plan(x, x + 1, torch.ones(30), torch.ones(30), 3.0)):
+    for plan in (
+        exact_plan(x, x + 1),
+        unbalanced_plan(x, x + 1, torch.ones(30), torch.ones(30), 3.0),
+    ):
         save_plan(tmp_path / "plan.npz", plan)
         back = load_plan(tmp_path / "plan.npz")
         for name, value in vars(plan).items():
@@ -42,7 +45,9 @@ def test_a_damaged_plan_is_named(tmp_path):
 def test_draws_follow_the_masses(generator):
     plan = _plan([0, 0, 1, 2], [1, 0, 1, 0], [0.1, 0.4, 0.2, 0.3], 3, 2)
     source, target = plan.sample(40_000, generator)
-    counts = torch.zeros(3, 2).index_put_((source, target), torch.ones(40_000), accumulate=True) / 40_000
+    counts = (
+        torch.zeros(3, 2).index_put_((source, target), torch.ones(40_000), accumulate=True) / 40_000
+    )
     wanted = torch.from_numpy(plan.sparse().toarray()).float()
     error = (wanted * (1 - wanted) / 40_000).sqrt()
     assert bool(((counts - wanted).abs() <= 5 * error + 1e-9).all())
@@ -55,7 +60,9 @@ def test_chains_have_the_pair_laws_of_their_plans(generator):
     for k, plan in enumerate((first, second)):
         wanted = torch.from_numpy(plan.sparse().toarray()).float()
         ones = torch.ones(40_000)
-        counts = torch.zeros(wanted.shape).index_put_((chain[:, k], chain[:, k + 1]), ones, accumulate=True)
+        counts = torch.zeros(wanted.shape).index_put_(
+            (chain[:, k], chain[:, k + 1]), ones, accumulate=True
+        )
         error = (wanted * (1 - wanted) / 40_000).sqrt()
         assert bool(((counts / 40_000 - wanted).abs() <= 5 * error + 1e-9).all())
     # Markov: given the middle cell 1, the last does not depend on the first.
@@ -75,7 +82,10 @@ def test_independent_pairs_meet_every_cell_as_its_weight_says(generator):
     plan = independent_plan(x0, x1, weights, generator=generator)
     met = torch.bincount(plan.source, minlength=20) / len(plan.source)
     assert float((met - weights / weights.sum()).abs().max()) <= 1.0 / len(plan.source)
-    assert float(torch.corrcoef(torch.stack([plan.source, plan.target]).float())[0, 1].abs()) < 5 / 480**0.5
+    assert (
+        float(torch.corrcoef(torch.stack([plan.source, plan.target]).float())[0, 1].abs())
+        < 5 / 480**0.5
+    )
 
 
 def test_midpoint_lies_where_it_should(generator):

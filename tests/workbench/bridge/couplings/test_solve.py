@@ -74,4 +74,6 @@ def test_masses_are_given_counted_or_balanced(generator):
     with pytest.raises(InputError, match="of no use"):
         totals("balanced", [1.0, 1.0, 1.0])
     with pytest.raises(InputError, match="of no use"):
-        solve_plans(dataclasses.replace(config, method="otcfm"), cells, times, generator, masses=[1, 1, 1])
+        solve_plans(
+            dataclasses.replace(config, method="otcfm"), cells, times, generator, masses=[1, 1, 1]
+        )

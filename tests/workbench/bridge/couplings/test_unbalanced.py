@@ -39,7 +39,12 @@ def test_semi_couplings_have_the_masses_given(generator):
 
 def test_growing_in_place_moves_nothing(generator):
     # Two clusters far apart; one doubles, one halves. Balanced transport would have to move mass.
-    x = torch.cat([torch.randn(40, 2, generator=generator) * 0.1, torch.randn(40, 2, generator=generator) * 0.1 + 8.0])
+    x = torch.cat(
+        [
+            torch.randn(40, 2, generator=generator) * 0.1,
+            torch.randn(40, 2, generator=generator) * 0.1 + 8.0,
+        ]
+    )
     m0 = torch.ones(80)
     m1 = torch.cat([torch.full((40,), 2.0), torch.full((40,), 0.5)])
     plan = unbalanced_plan(x, x, m0, m1, 2.0)
@@ -66,4 +71,6 @@ def test_bad_masses_and_reach(generator):
     with pytest.raises(InputError, match="without a partner"):
         unbalanced_plan(x0, x0 + 100.0, torch.ones(20), torch.ones(20), 1.0)
     with pytest.raises(InputError, match="relative gap"):
-        unbalanced_plan(x0, x0 + 1, torch.ones(20), torch.ones(20), 9.0, tolerance=1e-9, max_iterations=25)
+        unbalanced_plan(
+            x0, x0 + 1, torch.ones(20), torch.ones(20), 9.0, tolerance=1e-9, max_iterations=25
+        )
