@@ -1,6 +1,6 @@
 """The network of a policy over forests: subtrees are embedded once, pairs see two embeddings.
 
-    e = MLP(description of the root's states, leaves below)            once for each subtree
+    e = MLP(random projection of the root's states, leaves below)      once for each subtree
     pair logit = w . f + MLP(f, q_i . q_j)                             f: features of the pair
     length laws = MLP(e_left, e_right, e_third, mean of e, star)       only for the pair that is joined
     log flow = MLP(mean of e over the forest's trees, their number)
@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from domains.phylogeny.subtrees import N_FEATURES
 
-N_SCORES, _SCORE_WIDTH = 4, 16
-_PROJECTED, _PAIR_WIDTH = 32, 32
+N_SCORES, _SCORE_WIDTH = 2, 16
+N_PROJECTED, _PAIR_WIDTH = 64, 16
 # Before training a pair is favoured by how far it is ahead of the others, in either criterion.
 _FIRST_WEIGHTS = {0: -1.0, 1: -0.25, 3: -0.5, 4: -0.25}
 N_STAR = 6
@@ -42,9 +42,9 @@ class ForestNetwork(nn.Module):
 
     def __init__(self, n_described: int, n_taxa: int, width: int, n_length: int) -> None:
         super().__init__()
-        self.project = nn.Linear(n_described, _PROJECTED, bias=False)
-        nn.init.normal_(self.project.weight)
-        self.encode = _mlp(_PROJECTED + n_taxa + 1, width, width, zero=False)
+        # Not learned: so descriptions of single patterns are needed once, and never kept.
+        self.register_buffer("projection", torch.randn(n_described, N_PROJECTED))
+        self.encode = _mlp(N_PROJECTED + n_taxa + 1, width, width, zero=False)
         self.query = nn.Linear(width, N_SCORES * _SCORE_WIDTH)
         self.skip = nn.Linear(N_FEATURES, 1)
         self.pair = _mlp(N_FEATURES + N_SCORES, _PAIR_WIDTH, 1)
@@ -60,10 +60,17 @@ class ForestNetwork(nn.Module):
             self.second = _mlp(width + 4, width, n_length)
             self.last = _mlp(width + 2, width, n_length)
 
-    def embed(self, described: Tensor, members: Tensor) -> Float[Tensor, "*tree width"]:
-        """Embeddings of subtrees from their descriptions and leaves [*tree, taxon]."""
+    projection: Tensor
+
+    def seen(
+        self, described: Float[Tensor, "tree feature"], members: Float[Tensor, "tree taxon"]
+    ) -> Float[Tensor, "tree input"]:
+        """What the encoder sees of subtrees: their descriptions, projected, and their leaves."""
         size = members.sum(-1, keepdim=True).log()
-        return self.encode(torch.cat([self.project(described), members, size], -1))
+        return torch.cat([described @ self.projection, members, size], -1)
+
+    def embed(self, seen: Float[Tensor, "*tree input"]) -> Float[Tensor, "*tree width"]:
+        return self.encode(seen)
 
     def queries(self, embedded: Float[Tensor, "*tree width"]) -> Float[Tensor, "*tree query"]:
         return self.query(embedded) / math.sqrt(_SCORE_WIDTH)

@@ -50,10 +50,9 @@ class ForestPolicy(nn.Module):
         self.log_z = nn.Parameter(torch.zeros((), dtype=torch.float64))
         self.counter = WalkCounter()
         self.recent: Record | None = None
-        single = Subtrees(guide, forest.initial_state(1))
+        single = Walk(guide, forest, options.order, self.network, forest.initial_state(1))
         leaves = torch.arange(guide.n_taxa)
-        self._leaf_members = torch.eye(guide.n_taxa)
-        self._leaf_descriptions = single.describe(torch.zeros_like(leaves), leaves)
+        self._leaves = single.seen(torch.zeros_like(leaves), leaves)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ForestPolicy:
         """Averaged copies share the environment, the data and the counter, and remember no rollout."""
@@ -73,7 +72,7 @@ class ForestPolicy(nn.Module):
         return self.options.order
 
     def leaves(self) -> Float[Tensor, "taxon width"]:
-        return self.network.embed(self._leaf_descriptions, self._leaf_members)
+        return self.network.embed(self._leaves)
 
     def behaviour(
         self, n: int, generator: torch.Generator, exploration: Exploration | None = None
@@ -124,13 +123,12 @@ class ForestPolicy(nn.Module):
 
     def walk(self, state: ForestState) -> Walk:
         self.counter.n_walks += len(state.roots)
-        return Walk(self.guide, self.forest, self.order, state)
+        return Walk(self.guide, self.forest, self.order, self.network, state)
 
     def _score_record(self, record: Record, needs: Needs) -> tuple[Tensor, Tensor, Tensor]:
         """log P_F, log P_B and log F, each [batch, step]."""
         network = self.network
-        described = torch.stack(record.described, 1)
-        merged = network.embed(described, torch.stack(record.members, 1))
+        merged = network.embed(torch.stack(record.seen, 1))
         embedded = torch.cat([self.leaves().expand(len(merged), -1, -1), merged], 1)
         log_pf = torch.cat([self._choices(record, embedded), merged.new_zeros(len(merged), 1)], 1)
         present = torch.stack(record.present, 1)
@@ -179,8 +177,8 @@ class ForestPolicy(nn.Module):
         first, second = torch.stack(record.first, 1), torch.stack(record.second, 1)
         lengths = torch.stack(record.lengths, 1)
         ends = torch.stack(record.ends, 1)
-        rows = torch.arange(len(ends))[:, None, None]
-        joined = embedded[rows, ends]
+        place = ends.flatten(1)[..., None].expand(-1, -1, embedded.shape[2])
+        joined = embedded.gather(1, place).unflatten(1, (-1, 3))
         hidden = self.hidden(joined[:, :-1], mean[:, :-1], torch.stack(record.star, 1))
         raw = self.network.first(hidden)
         log_q = self._log_q(first[:, :-1], raw, lengths[:, :-1, 0])
@@ -250,10 +248,10 @@ class ForestMoves:
         self._embedded[:, : len(leaves)] = leaves
         if not walk.complete:
             rows, names = (state.roots >= policy.guide.n_taxa).nonzero(as_tuple=True)
-            described = walk.subtrees.describe(rows, names)
-            members = walk.subtrees.members[rows, names]
-            self._embedded[rows, walk.at[rows, names]] = policy.network.embed(described, members)
+            embedded = policy.network.embed(walk.seen(rows, names))
+            self._embedded[rows, walk.at[rows, names]] = embedded
         self._queries = policy.network.queries(self._embedded)
+        self._table = scores_of(self._queries, self._queries)
         self._walk = walk
 
     def _merge(self, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -261,8 +259,8 @@ class ForestMoves:
         policy, walk = self._policy, self._walk
         assert walk is not None
         choice = walk.choice(rows)
-        q = self._queries[rows[:, None, None], choice.subtrees]
-        scores = scores_of(q[:, :, :1], q[:, :, 1:])[:, :, 0, 0]
+        one, other = choice.subtrees.unbind(2)
+        scores = self._table[rows[:, None], one, other]
         logits = policy.network.pair_logits(choice.features, scores)
         logits = logits / self._exploration.temperature
         log_p = policy.choice_law(logits, choice.n_allowed).double()
@@ -312,10 +310,13 @@ class ForestMoves:
     def _finish(self, rows: Tensor, names: Tensor, lengths: Tensor, action: Tensor) -> None:
         policy, walk = self._policy, self._walk
         assert walk is not None
-        made, described, members = walk.finish(rows, names, lengths, action)
-        embedded = policy.network.embed(described, members)
-        self._embedded[rows, made] = embedded
-        self._queries[rows, made] = policy.network.queries(embedded)
+        made, seen = walk.finish(rows, names, lengths, action)
+        embedded = policy.network.embed(seen)
+        queries = policy.network.queries(embedded)
+        self._embedded[rows, made], self._queries[rows, made] = embedded, queries
+        scores = scores_of(queries[:, None], self._queries[rows])[:, 0]
+        self._table[rows, made] = scores
+        self._table[rows, :, made] = scores
 
 
 class ForestSplits:

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from domains.phylogeny.forest import Forest, ForestState
+from domains.phylogeny.forest_network import ForestNetwork
 from domains.phylogeny.forest_options import Order
 from domains.phylogeny.subtrees import Guide, Star, Subtrees
 
@@ -39,7 +40,7 @@ class Record:
     ends        [row, 3] the two subtrees that are joined and the third of the star
     star        [row, 6]; first, second: [row, 2] suggested laws of the lengths
     lengths     [row, 2]; present: [row, subtree] whether it is a tree of the forest before the step
-    described, members   of the new subtree; log_pb [row]
+    seen        [row, input] what the encoder sees of the new subtree; log_pb [row]
     """
 
     actions: list[Tensor] = field(default_factory=list)
@@ -51,16 +52,17 @@ class Record:
     second: list[Tensor] = field(default_factory=list)
     lengths: list[Tensor] = field(default_factory=list)
     present: list[Tensor] = field(default_factory=list)
-    described: list[Tensor] = field(default_factory=list)
-    members: list[Tensor] = field(default_factory=list)
+    seen: list[Tensor] = field(default_factory=list)
     log_pb: list[Tensor] = field(default_factory=list)
 
 
 class Walk:
     """A batch of forests on the way to trees."""
 
-    def __init__(self, guide: Guide, forest: Forest, order: Order, state: ForestState) -> None:
-        self.guide, self.forest, self.order = guide, forest, order
+    def __init__(
+        self, guide: Guide, forest: Forest, order: Order, network: ForestNetwork, state: ForestState
+    ) -> None:
+        self.guide, self.forest, self.order, self.network = guide, forest, order, network
         self.subtrees = Subtrees(guide, state)
         n, n_taxa = state.roots.shape
         grown = state.roots >= n_taxa
@@ -103,15 +105,19 @@ class Walk:
         e = torch.from_numpy(star.ends).log()
         return star, torch.cat([star.law, e, n_trees.log()], 1).float()
 
-    def join(self, rows: Tensor, names: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Joins the trees; the number, description and leaves of the new subtree."""
+    def seen(self, rows: Tensor, names: Tensor) -> Float[Tensor, "row input"]:
+        """What the encoder sees of the trees with these names."""
+        described = self.subtrees.describe(rows, names)
+        return self.network.seen(described, self.subtrees.members[rows, names])
+
+    def join(self, rows: Tensor, names: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Joins the trees; the number of the new subtree and what the encoder sees of it."""
         left, right = (name.contiguous() for name in names.unbind(1))
         self.subtrees.join(rows, left, right, lengths)
         made = self.next[rows]
         self.next[rows] += 1
         self.at[rows, left] = made
-        described = self.subtrees.describe(rows, left)
-        return made, described, self.subtrees.members[rows, left]
+        return made, self.seen(rows, left)
 
     def log_backward(self, rows: Tensor, names: Tensor) -> Float[Tensor, "row"]:
         """log P_B of the merge that has just been made."""
@@ -122,6 +128,7 @@ class Walk:
         made = may.gather(1, names[:, :1]).squeeze(1)
         return torch.where(made, -may.sum(1).double().log(), -torch.inf)
 
+    @torch.no_grad()
     def replay(self, actions: Tensor) -> Record:
         """Repeats stored actions [batch, step, ...] from single leaves to whole trees."""
         for t in range(self.forest.max_steps):
@@ -180,13 +187,12 @@ class Walk:
 
     def finish(
         self, rows: Tensor, names: Tensor, lengths: Tensor, action: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor]:
         """Makes the merge and notes it."""
         record = self.record
         made = self.join(rows, names, lengths)
         record.actions.append(action)
         record.lengths.append(lengths)
-        record.described.append(made[1])
-        record.members.append(made[2])
+        record.seen.append(made[1])
         record.log_pb.append(self.log_backward(rows, names))
         return made

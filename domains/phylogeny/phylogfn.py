@@ -9,18 +9,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from domains.phylogeny.forest import ForestState, ParsimonyForest, PosteriorForest
 from domains.phylogeny.forest_options import ForestOptions
 from domains.phylogeny.forest_policy import ForestPolicy
+from domains.phylogeny.forest_start import neighbour_joining
 from domains.phylogeny.likelihood import TreeLikelihood
 from domains.phylogeny.models import SubstitutionModel, substitution_model
 from domains.phylogeny.parsimony import Parsimony
 from domains.phylogeny.patterns import Patterns
 from domains.phylogeny.priors import TreePrior
-from domains.phylogeny.subtrees import fitch_guide, likelihood_guide
+from domains.phylogeny.subtrees import Guide, fitch_guide, likelihood_guide
 from domains.phylogeny.trees import Trees
 from workbench.gflownet.trajectories import Needs, Trajectories
 
@@ -29,12 +30,16 @@ Target = Literal["posterior", "parsimony"]
 
 @dataclass(frozen=True, eq=False)
 class PhyloGFN:
-    """environment   moves and log-reward; terminal states are unrooted trees hanging from taxon 0
+    """environment   moves and log-reward; terminal states are unrooted trees hanging from their taxon 0
     policy        to be trained: `algorithm.init(config, environment, generator, policy=policy)`
+    taxa          [taxon] place in the alignment of each taxon of the environment
+    first         the greedy tree, a terminal state [1]: what is known before training
     """
 
     environment: PosteriorForest | ParsimonyForest
     policy: ForestPolicy
+    taxa: Int[Tensor, "taxon"]
+    first: ForestState
 
     @classmethod
     def build(
@@ -45,33 +50,33 @@ class PhyloGFN:
         options: ForestOptions,
         generator: torch.Generator,
     ) -> PhyloGFN:
-        """An untrained PhyloGFN whose weights follow from the generator.
+        """An untrained PhyloGFN whose weights follow from the generator. Forests hang from the taxon
+        whose greedy tree is best.
 
         model   of the posterior; None: JC69. Its parameters stay as they are
         Raises InputError for fewer than 4 taxa.
         """
-        environment: PosteriorForest | ParsimonyForest
-        if target == "posterior":
-            model = model if model is not None else substitution_model(name="JC69")
-            prior = TreePrior(options.length_rate)
-            environment = PosteriorForest(TreeLikelihood(patterns, model), prior)
-            guide = likelihood_guide(patterns, model, options.length_rate)
-        else:
-            parsimony = Parsimony(patterns, options.gaps)
-            environment = ParsimonyForest(parsimony, options.temperature)
-            guide = fitch_guide(patterns, options.gaps)
+        model = model if model is not None else substitution_model(name="JC69")
+        best: tuple[float, int] | None = None
+        for anchor in range(patterns.n_taxa):
+            environment, guide = _problem(_hung(patterns, anchor), target, model, options)
+            height = float(environment.log_reward(neighbour_joining(guide, environment)))
+            best = max(best, (height, -anchor)) if best else (height, -anchor)
+        anchor = -best[1] if best else 0
+        environment, guide = _problem(_hung(patterns, anchor), target, model, options)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
             policy = ForestPolicy(environment, guide, options)
-        return cls(environment, policy)
+        first = neighbour_joining(guide, environment)
+        return cls(environment, policy, torch.tensor(_order(patterns.n_taxa, anchor)), first)
 
     def trees_of(self, state: ForestState) -> Trees:
-        """Terminal states as trees, taxa in the order of the patterns."""
-        return self.environment.trees_of(state)
+        """Terminal states as trees, taxa in the order of the alignment."""
+        return _renumbered(self.environment.trees_of(state), self.taxa)
 
     def objects(self, trees: Trees) -> ForestState:
-        """Trees over the same taxa as terminal states."""
-        return self.environment.objects(trees)
+        """Trees over the alignment's taxa as terminal states."""
+        return self.environment.objects(_renumbered(trees, self.taxa.argsort()))
 
     def log_reward(self, state: ForestState) -> Float[Tensor, "batch"]:
         return self.environment.log_reward(state)
@@ -100,3 +105,30 @@ class PhyloGFN:
         if isinstance(self.environment, PosteriorForest):
             return 0.0
         return self.environment.parsimony.n_evaluations + self.policy.counter.n_walks
+
+
+def _order(n_taxa: int, anchor: int) -> list[int]:
+    return [anchor, *(taxon for taxon in range(n_taxa) if taxon != anchor)]
+
+
+def _hung(patterns: Patterns, anchor: int) -> Patterns:
+    return patterns.take([patterns.names[taxon] for taxon in _order(patterns.n_taxa, anchor)])
+
+
+def _renumbered(trees: Trees, number: Int[Tensor, "taxon"]) -> Trees:
+    """The same trees with tip k called number[k]."""
+    nodes = torch.cat([number, torch.arange(len(number), trees.lengths.shape[1] + 1)])
+    lengths = torch.empty_like(trees.lengths)
+    lengths[:, nodes[:-1]] = trees.lengths
+    return Trees(nodes[trees.children], lengths)
+
+
+def _problem(
+    patterns: Patterns, target: Target, model: SubstitutionModel, options: ForestOptions
+) -> tuple[PosteriorForest | ParsimonyForest, Guide]:
+    if target == "posterior":
+        likelihood = TreeLikelihood(patterns, model)
+        guide = likelihood_guide(patterns, model, options.length_rate)
+        return PosteriorForest(likelihood, TreePrior(options.length_rate)), guide
+    parsimony = Parsimony(patterns, options.gaps)
+    return ParsimonyForest(parsimony, options.temperature), fitch_guide(patterns, options.gaps)
