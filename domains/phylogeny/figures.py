@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from domains.phylogeny.consensus import LabelledTree
@@ -67,9 +68,10 @@ def log_probability_figure(
     log_probability: Float[Tensor, "tree"],
     groups: dict[str, slice] | None = None,
     note: str = "",
+    xlabel: str = "log likelihood + log prior",
 ) -> Figure:
     """Sampling probability of given trees against their posterior, both as logarithms up to a constant: the
-    points of a perfect sampler lie on a line of slope one (drawn through the means).
+    points of a perfect sampler lie on a line of slope one (drawn through the medians).
 
     `groups` names parts of the rows. Raises `InputError` where the two differ in length.
     """
@@ -84,8 +86,9 @@ def log_probability_figure(
     for i, (name, rows) in enumerate(groups.items()):
         axes.plot(x[rows], y[rows], "osD^"[i % 4], ms=4, mew=0, alpha=0.75, label=name)
     ends = np.array([x.min(), x.max()])
-    axes.plot(ends, ends + y.mean() - x.mean(), color=_DARK, ls="--", lw=1, label="slope 1")
-    axes.set_xlabel("log likelihood + log prior")
+    axes.plot(ends, ends + np.median(y - x), color=_DARK, ls="--", lw=1, label="slope 1")
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.set_xlabel(xlabel)
     axes.set_ylabel("log sampling probability")
     if len(x) > 2:
         r = float(np.corrcoef(x, y)[0, 1])

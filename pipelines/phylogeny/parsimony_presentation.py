@@ -113,7 +113,8 @@ def _consensus(config: Config, consensus: LabelledTree, folder: RunFolder) -> Se
 
 
 def _log_p(folder: RunFolder, s: Stages) -> FigureFile:
-    return log_p_picture(folder, *s.points, has_reference=s.search is not None, others="search")
+    has_reference = s.search is not None
+    return log_p_picture(folder, *s.points, has_reference, others="search", xlabel="log reward")
 
 
 def _improvements(folder: RunFolder, s: Stages) -> list[FigureFile]:

@@ -173,13 +173,14 @@ def log_p_picture(
     log_p: Tensor,
     has_reference: bool,
     others: str = "reference chains",
+    xlabel: str = "log likelihood + log prior",
 ) -> FigureFile:
     """log p of the policy against the law it should follow, for its own trees and those of others."""
     half = len(log_target) // 2
     groups = {"sampler": slice(None)}
     if has_reference:
         groups = {"sampler": slice(0, half), others: slice(half, None)}
-    picture = trees_drawn.log_probability_figure(log_target, log_p, groups)
+    picture = trees_drawn.log_probability_figure(log_target, log_p, groups, xlabel=xlabel)
     text = (
         "Probability with which the policy draws a tree (its density, where lengths belong to it) against "
         "what it should be, both as logarithms; on the line, the law is right."
@@ -208,47 +209,37 @@ def _on_the_way(c: Comparison, folder: RunFolder) -> list[FigureFile]:
 
 
 def gap_pictures(folder: RunFolder, truth: float | None) -> list[FigureFile]:
-    """Estimates of log Z in training, as their distance below the truth where it is known."""
+    """Estimates of log Z in training, as their distance from the truth where it is known."""
     seen = looks(folder)
     if len(seen["step"]) < 2:
         return []
     seconds = torch.tensor(seen["cpu_seconds"]).double()
-    files = []
-    shift = 0.0 if truth is None else truth
-    bounds = {
-        "importance estimate": seen["log_partition_estimate"],
-        "lower bound": seen["elbo"],
-    }
-    sign = 1.0 if truth is None else -1.0
-    lines = {
-        name: Curve(seconds, sign * (torch.tensor(values).double() - shift))
-        for name, values in bounds.items()
-    }
-    if truth is None:
-        picture = draw.curves(lines, xlabel="CPU seconds of training", ylabel="log Z", unit="nat")
-        text = "log Z as seen in training."
-    else:
-        positive = {
-            name: Curve(line.x, line.y.abs().clamp(min=1e-4)) for name, line in lines.items()
-        }
-        picture = draw.curves(
-            positive,
-            xlabel="CPU seconds of training",
-            ylabel="distance from the marginal likelihood",
-            unit="nat",
-            log_y=True,
-        )
+    estimate, bound, error = (
+        torch.tensor(seen[name]).double()
+        for name in ("log_partition_estimate", "elbo", "log_partition_stderr")
+    )
+    label, text = "log Z", "The importance estimate of log Z and its lower bound in training"
+    if truth is not None:
+        estimate, bound = ((values - truth).abs() for values in (estimate, bound))
+        label = "distance from log Z"
         text = (
-            "How far the importance estimate and the lower bound (mean log weight) are from the log marginal "
-            "likelihood, against processor time of training."
+            "How far the importance estimate and the lower bound (mean log weight) are from log Z (of a "
+            "posterior: the log marginal likelihood)"
         )
-    files.append(saved(folder, picture, "training", text))
-    return files
+    lines = {
+        "importance estimate": Curve(seconds, estimate, error),
+        "lower bound": Curve(seconds, bound),
+    }
+    xlabel = "CPU seconds of training"
+    picture = draw.curves(lines, xlabel=xlabel, ylabel=label, unit="nat", log_y=truth is not None)
+    text += ", against processor time; the band is one standard error."
+    return [saved(folder, picture, "training", text)]
 
 
 def looks(folder: RunFolder) -> dict[str, list[float]]:
     """What was logged at the looks in training, by name; NaN where a value was not finite."""
-    names = ("cpu_seconds", "log_partition_estimate", "elbo", "best_parsimony", "n_evaluations")
+    names = ["cpu_seconds", "log_partition_estimate", "log_partition_stderr", "elbo"]
+    names += ["best_parsimony", "n_evaluations"]
     records = [r for r in folder.read_log("training") if "elbo" in r["values"]]
 
     def column(name: str) -> list[float]:
