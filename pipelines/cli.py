@@ -40,15 +40,22 @@ from workbench.errors import InputError, nearest
 
 PIPELINES = {
     "boltzmann": "pipelines.boltzmann",
+    "cells": "pipelines.cells",
+    "crystals": "pipelines.crystals",
+    "graphs": "pipelines.graphs",
     "phylogeny": "pipelines.phylogeny",
     "synthetic": "pipelines.synthetic",
 }
-COMMANDS = {("phylogeny", "score"): "pipelines.phylogeny.score"}
+COMMANDS = {
+    ("graphs", "solve"): "pipelines.graphs.solve",
+    ("phylogeny", "score"): "pipelines.phylogeny.score",
+}
 
 HELP = """usage: workbench COMMAND ...
 
   workbench PIPELINE run [options]      sample, evaluate and report (PIPELINE: {pipelines})
   workbench phylogeny score ...         log-likelihood and parsimony of given trees
+  workbench graphs solve ...            a trained run applied to a user's graph
   workbench resume RUN                  go on from the last good checkpoint
   workbench sample RUN --n N            draw more from a trained sampler, with weights
   workbench report RUN...               rebuild a report; several runs give a comparison

@@ -11,6 +11,8 @@ cells, each of the size under test.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import warnings
 from collections.abc import Callable
 
@@ -87,7 +89,8 @@ def pqmass(
     try:
         np.random.seed(seed)  # noqa: NPY002
         regions = min(PQM_REGIONS, max(3, min(len(a), len(observed)) // 4))
-        with warnings.catch_warnings():
+        # and draws a bar on standard error
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             values = pqm_pvalue(
                 a.detach().double().numpy(),

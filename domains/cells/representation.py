@@ -101,7 +101,7 @@ def fit_representation(
         return _given(data, options.use_rep)
     _check_layer(data, options.layer)
     rows = course.rows(left_out)
-    kind = _resolved(data, options)
+    kind = resolved_normalisation(data, options)
     every = np.arange(data.n_vars)
     _check_memory(len(rows), min(options.n_genes, data.n_vars))
     columns = every
@@ -181,7 +181,9 @@ def _check_layer(data: AnnData, layer: str | None) -> None:
         )
 
 
-def _resolved(data: AnnData, options: RepresentationOptions) -> Normalise:
+def resolved_normalisation(data: AnnData, options: RepresentationOptions) -> Normalise:
+    """`options.normalise`, with auto decided by the values. Raises InputError for values that hold NaN
+    or are negative, of which no logarithm is taken."""
     if options.normalise != "auto":
         return options.normalise
     matrix: Any = data.X if options.layer is None else data.layers[options.layer]

@@ -1,0 +1,103 @@
+"""Learned bridges: their options by method, their training, and cells pushed to a held-out time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from domains.cells.comparison import Prediction, pick
+from domains.cells.snapshots import CellSnapshots
+from pipelines.cells.options import Config, MethodName
+from workbench.bridge.model import BridgeModel
+from workbench.bridge.options import BridgeConfig
+from workbench.bridge.simulation import Paths, ode, sde
+from workbench.bridge.training import train
+from workbench.runs.folder import RunFolder
+
+STOCHASTIC = ("sf2m",)
+BROWNIAN = ("sf2m", "sbcfm")
+MOST_PUSHED = 5000
+SDE_STEPS = 50
+# the game of alicfm costs several plain steps: its matching stage takes as many as the other methods
+
+
+def bridge_options(config: Config, method: MethodName, has_population: bool) -> BridgeConfig:
+    """The options of one method."""
+    unbalanced = config.unbalanced
+    if has_population and unbalanced.mass_source == "balanced":
+        unbalanced = replace(unbalanced, mass_source="given")
+    return BridgeConfig(
+        method=method,  # type: ignore[arg-type]
+        sigma=config.diffusion if method in BROWNIAN else config.sigma,
+        width=config.width,
+        layers=config.layers,
+        steps=config.steps,
+        batch=config.batch,
+        learning_rate=config.learning_rate,
+        ema_decay=config.ema_decay,
+        coupling=config.coupling,
+        adversarial=config.adversarial,
+        unbalanced=unbalanced,
+    )
+
+
+def fit_bridge(
+    config: Config,
+    method: MethodName,
+    shots: CellSnapshots,
+    generator: torch.Generator,
+    folder: RunFolder | None = None,
+    name: str = "training",
+    cache: Path | None = None,
+) -> BridgeModel:
+    """A bridge through all of `shots`; leave out before what is held out."""
+    masses = None if shots.population is None else shots.population.tolist()
+    options = bridge_options(config, method, masses is not None)
+    return train(
+        options,
+        shots.values,
+        shots.times,
+        generator,
+        weights=None if _equal(shots) else shots.masses,
+        masses=masses if method == "unbalanced" else None,
+        folder=folder,
+        name=name,
+        cache=cache,
+    )
+
+
+def _equal(shots: CellSnapshots) -> bool:
+    return all(bool((mass == mass[0]).all()) for mass in shots.masses)
+
+
+def paths_of(
+    model: BridgeModel,
+    x0: torch.Tensor,
+    times: torch.Tensor,
+    generator: torch.Generator,
+    diffusion: float | None = None,
+) -> Paths:
+    """Paths from `x0`: stochastic where a score was learned and `diffusion` is not zero."""
+    if not model.has_score or diffusion == 0:
+        return ode(model, x0, times)
+    g = model.sigma if diffusion is None else diffusion
+    return sde(model, x0, times, g, generator, steps=SDE_STEPS)
+
+
+def push(
+    model: BridgeModel, shots: CellSnapshots, held_out: int, generator: torch.Generator
+) -> Prediction:
+    """The observed cells of the time before, moved to the held-out time: along the flow, or, with a score,
+    along the stochastic equation. Weights follow the learned growth."""
+    cells, mass = shots.cells(held_out - 1), shots.weights(held_out - 1)
+    if len(cells) > MOST_PUSHED:
+        seed = int(torch.randint(2**31, (1,), generator=generator))
+        cells = pick(cells, mass, MOST_PUSHED, seed)
+        mass = torch.full((MOST_PUSHED,), 1.0 / MOST_PUSHED, dtype=torch.float64)
+    times = shots.times[held_out - 1 : held_out + 1]
+    paths = paths_of(model, cells, times, generator)
+    if paths.log_mass is not None:
+        mass = mass * paths.log_mass[-1].double().exp()
+    return Prediction(paths.x[-1], mass / mass.sum())
