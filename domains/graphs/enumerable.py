@@ -1,4 +1,4 @@
-"""Every state of one small graph, for exact answers: an `EnumerableEnvironment`, and all optima by brute force."""
+"""Every state of one small graph, for exact answers: an `EnumerableEnvironment`; all optima by brute force."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """Sets of vertices built one by one, on batches of graphs of different sizes: an `Environment` of a task.
 
 A state is (graph, chosen vertices, stopped). Action v adds vertex v; the last action stops, where the task
-has stops. The log-reward is the task's value, positive where it is maximised, and the partial one of an
-unfinished set is the same: a power beta of the reward is the temperature's affair.
+has stops. The log-reward is the task's value in units of the graph's mean weight, positive where it is
+maximised, and the partial one of an unfinished set is the same: a power beta of the reward is the
+temperature's affair, and means the same on graphs of any scale of weights.
 
 The environment is conditional: each trajectory has a graph of its own, drawn by `draw_start`, and log Z depends
 on it. Everything happens on the CPU, in compiled loops over rows.
@@ -20,7 +21,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from domains.graphs import _kernels
-from domains.graphs.graphs import FIXED_IN, Graph, Graphs, collect
+from domains.graphs.graphs import FIXED_IN, Graph, Graphs, collect, mean_weights
 from domains.graphs.solvers import Solver
 from domains.graphs.task import Look, Task
 from workbench.errors import InputError
@@ -42,6 +43,7 @@ class SetBuilding:
     """The environment of `task` on `graphs`: a `DiscreteEnvironment`, a `PartialReward` and `Conditional`.
 
     per_graph   trajectories that `draw_start` gives each graph it draws
+    unit        of the log-reward on each graph: its mean vertex weight, or mean absolute edge weight
     Raises InputError for a graph on which the task has no solution or nothing is left to choose.
     """
 
@@ -56,6 +58,8 @@ class SetBuilding:
         self._start = torch.zeros(len(graphs), self.width, dtype=torch.bool)
         for row, graph in enumerate(self.graphs.graphs):
             self._start[row, : graph.n_vertices] = torch.from_numpy(graph.fixed == FIXED_IN)
+        vertices, edges = mean_weights(self.graphs)
+        self.unit = torch.from_numpy(edges if task.weighs_edges else vertices)
         self._solvers: dict[int, Solver] = {}
         self._check_open()
         free = np.diff(self.graphs.first) - self._start.sum(1).numpy()
@@ -155,7 +159,7 @@ class SetBuilding:
         return torch.from_numpy(found)
 
     def log_reward(self, state: SetState) -> Float[Tensor, "batch"]:
-        return self.task.sign * self.value(state)
+        return self.task.sign * self.value(state) / self.unit[state.graph]
 
     def log_partial_reward(self, state: SetState) -> Float[Tensor, "batch"]:
         return self.log_reward(state)

@@ -214,3 +214,14 @@ def collect(graphs: Sequence[Graph]) -> Graphs:
         np.concatenate([graph.vertex_weight for graph in graphs]).astype(np.float64),
         np.concatenate([graph.fixed for graph in graphs]).astype(np.int8),
     )
+
+
+def mean_weights(
+    graphs: Graphs,
+) -> tuple[Float[np.ndarray, "graph"], Float[np.ndarray, "graph"]]:
+    """Mean vertex weight of each graph, and mean absolute edge weight (1 where there is none)."""
+    vertices = np.add.reduceat(graphs.vertex_weight, graphs.first[:-1]) / np.diff(graphs.first)
+    starts = graphs.pointer[graphs.first]
+    running = np.concatenate([[0.0], np.cumsum(np.abs(graphs.edge_weight))])
+    n, total = np.diff(starts), running[starts[1:]] - running[starts[:-1]]
+    return vertices, np.where(total > 0, total / np.maximum(n, 1), 1.0)

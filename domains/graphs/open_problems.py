@@ -54,10 +54,14 @@ def open_problems(environment: SetBuilding, state: SetState) -> OpenProblems:
     degree = np.diff(pointer).astype(float)
     n_nodes = np.bincount(row, minlength=len(graph)).astype(float)
     mean_degree = np.bincount(row, degree, len(graph)) / np.maximum(n_nodes, 1)
-    mean_weight, mean_edge = _mean_weights(environment)
-    unit = mean_edge if task.weighs_edges else np.ones(len(graphs))
-    gain = np.zeros(len(row)) if look.gain is None else look.gain[row, vertex] / unit[graph[row]]
-    weight = graphs.vertex_weight[graphs.first[graph[row]] + vertex] / mean_weight[graph[row]]
+    unit = environment.unit.numpy()
+    ones = np.ones(len(row))
+    gain = 0.0 * ones if look.gain is None else look.gain[row, vertex]
+    weight = ones
+    if task.weighs_edges:
+        gain = gain / unit[graph[row]]
+    else:
+        weight = graphs.vertex_weight[graphs.first[graph[row]] + vertex] / unit[graph[row]]
     needy, allowed = look.needy[row, vertex], look.allowed[row, vertex]
     score, share = task.hints(Open(row, degree, n_nodes[row], weight, gain, needy))
     best = np.full(len(graph), -np.inf)
@@ -101,13 +105,3 @@ def _residual(
         *rows, graphs.edge_weight, graph, kept, needy, row, vertex, pointer, neighbour, weight
     )
     return row, vertex, pointer, neighbour, weight
-
-
-def _mean_weights(environment: SetBuilding) -> tuple[np.ndarray, np.ndarray]:
-    """Mean vertex weight of each graph, and mean absolute edge weight (1 where there is no edge)."""
-    graphs = environment.graphs
-    vertices = np.add.reduceat(graphs.vertex_weight, graphs.first[:-1]) / np.diff(graphs.first)
-    starts = graphs.pointer[graphs.first]
-    running = np.concatenate([[0.0], np.cumsum(np.abs(graphs.edge_weight))])
-    n, total = np.diff(starts), running[starts[1:]] - running[starts[:-1]]
-    return vertices, np.where(total > 0, total / np.maximum(n, 1), 1.0)

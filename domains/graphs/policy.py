@@ -6,10 +6,10 @@
                   beta (value(s) + ...)                                 others
     log Z       = log F(s_0), one for each graph
 
-score and share are the task's greedy hints, f, g and b start at zero, a, c and d are learned: an untrained policy
-is a randomised greedy rule, and what training makes of it is what it adds to that rule. b is the network's
-word on the start of the graph: it tells which vertices come early in any set. A uniform P_B would ask P_F
-to build each set in every order alike, and so to unlearn the order in which choices are easy.
+score and share are the task's greedy hints, f, g and b start at zero, a, c and d are learned: an untrained
+policy is a randomised greedy rule, and what training makes of it is what it adds to that rule. b is the
+network's word on the start of the graph: it tells which vertices come early in any set. A uniform P_B would
+ask P_F to build each set in every order alike, and so to unlearn the order in which choices are easy.
 
 Equal states, the starts of a graph above all, are evaluated once.
 """

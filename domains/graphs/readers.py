@@ -1,14 +1,17 @@
 """Graphs from files: DIMACS, METIS, edge lists, GraphML, and networkx objects.
 
-    DIMACS     `p edge N M`, then `e u v [weight]` and `n v weight`, vertices from 1        .dimacs .col .clq .mis
-    METIS      `N M [format [n_weights]]`, then one line of neighbours per vertex, from 1    .metis .graph
-    edge list  `u v [weight]` per line, `#` or `%` begins a comment; names are kept          .edges .edgelist .txt
-               .csv, .tsv
-    GraphML    `weight` of nodes and edges is read                                           .graphml .xml
+    DIMACS     `p edge N M`, then `e u v [weight]` and `n v weight`, vertices from 1
+               .dimacs .col .clq .mis
+    METIS      `N M [format [n_weights]]`, then one line of neighbours per vertex, from 1
+               .metis .graph
+    edge list  `u v [weight]` per line, `#` or `%` begins a comment; names are kept
+               .edges .edgelist .txt .csv .tsv
+    GraphML    `weight` of nodes and edges is read
+               .graphml .xml
 
 Names of vertices in an edge list or GraphML may be anything; whole numbers are put in their order. A vertex
-without edges cannot stand in an edge list, unless its name is a line of its own. Every mistake is an InputError
-with its line.
+without edges cannot stand in an edge list, unless its name is a line of its own. Every mistake is an
+InputError with its line.
 """
 
 from __future__ import annotations
@@ -103,8 +106,8 @@ def read_dimacs(path: Path, text: str) -> Graph:
             raise InputError(f"{path}, line {number}: `p edge VERTICES EDGES` has to come first")
         elif kind == "a":
             raise InputError(
-                f"{path}, line {number}: arcs (`a`) have a direction and these problems take undirected graphs: "
-                "write edges (`e`)"
+                f"{path}, line {number}: arcs (`a`) have a direction and these problems take undirected "
+                "graphs: write edges (`e`)"
             )
         elif kind == "e" and len(words) in (3, 4):
             edges.append([_vertex(word, n, path, number) for word in words[1:3]])
@@ -171,8 +174,8 @@ def _from_both_ends(
         single = np.setxor1d(forth, back)
         alone = int(single[0]) if len(single) else int(forth[0])
         raise InputError(
-            f"{path}: the edge {alone // n + 1} {alone % n + 1} stands at one of its ends only, as if "
-            "edges had directions: write it in both lines"
+            f"{path}: the edge {alone // n + 1} {alone % n + 1} stands at one of its ends only, as "
+            "if edges had directions: write it in both lines"
         )
     once = pairs[:, 0] <= pairs[:, 1]
     chosen = np.array(edge_weights)[once] if weighted else None

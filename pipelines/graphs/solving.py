@@ -1,0 +1,254 @@
+"""Every solver on every test graph, one line of `samples/solutions.jsonl` each; lines that stand there already
+are not computed again.
+
+    gflownet_best_of_K       the best of K sets of the trained policy
+    gflownet_local_search    the best of the same K after local search
+    untrained_best_of_K      K sets of the policy before training: its greedy hints alone
+    greedy, greedy_restarts  the greedy rule once, and 20 times with random ties
+    greedy_restarts_equal_seconds            restarts for as long as gflownet_best_of_K took
+    greedy_local_search, random_local_search greedy or random starts, each with the same local search, for as
+                                             long as gflownet_local_search took
+    cp_sat, kamis, tabu      for --time-limit seconds on each graph
+
+Seconds are processor time of our own solvers and wall-clock time of CP-SAT and KaMIS. The network's
+are those of one graph at a time, as a user with one graph pays them.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+
+from domains.graphs import exact_solvers
+from domains.graphs.environment import SetBuilding
+from domains.graphs.policy import GraphPolicy
+from domains.graphs.solvers import Solution, Solver, plain_greedy, restarts, tabu
+from pipelines.graphs import training
+from pipelines.graphs.options import Config
+from pipelines.graphs.prepare import Problem, make_policy
+from workbench.runs.files import SCHEMA_VERSION
+from workbench.runs.folder import RunFolder
+from workbench.training.progress import track
+
+RESTARTS = 20
+
+
+@dataclass(frozen=True)
+class Line:
+    """What one solver found on one graph; `curve` holds (seconds, best value) along the way."""
+
+    graph: str
+    solver: str
+    value: float | None
+    seconds: float
+    vertices: list[int]
+    bound: float | None = None
+    n: int = 1
+    curve: list[tuple[float, float]] = field(default_factory=list)
+
+
+class Lines:
+    """The lines of a run, kept in `samples/solutions.jsonl`."""
+
+    def __init__(self, problem: Problem, folder: RunFolder) -> None:
+        self.path = folder.samples / "solutions.jsonl"
+        self._graphs = {
+            environment.graphs.graphs[0].name: environment.graphs.graphs[0]
+            for environment in problem.tests
+        }
+        self.lines: dict[tuple[str, str], Line] = {}
+        for record in _records(self.path):
+            place = {name: v for v, name in enumerate(self._named(record["graph"]))}
+            record["vertices"] = [place[name] for name in record["vertices"]]
+            record["curve"] = [tuple(point) for point in record["curve"]]
+            del record["schema_version"]
+            line = Line(**record)
+            self.lines[line.graph, line.solver] = line
+
+    def _named(self, graph: str) -> list[str | int]:
+        known = self._graphs[graph]
+        return known.named(range(known.n_vertices))
+
+    def get(self, graph: str, solver: str, make: Callable[[], Line]) -> Line:
+        """The line that stands there, or the one that `make` gives, which is written at once."""
+        if (graph, solver) not in self.lines:
+            line = make()
+            self.lines[graph, solver] = line
+            names = self._named(graph)
+            record = line.__dict__ | {"vertices": [names[v] for v in line.vertices]}
+            with self.path.open("a", encoding="utf-8") as file:
+                text = json.dumps({"schema_version": SCHEMA_VERSION, **record}, allow_nan=False)
+                file.write(text + "\n")
+        return self.lines[graph, solver]
+
+
+def _records(path: Path) -> list[dict[str, Any]]:
+    """Lines that are whole."""
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            continue
+    return found
+
+
+def solve_all(
+    config: Config, problem: Problem, policy: GraphPolicy, folder: RunFolder
+) -> dict[tuple[str, str], Line]:
+    """All lines, by graph and solver."""
+    lines = Lines(problem, folder)
+    untrained = make_policy(config, problem.training)
+    _warm(config, problem, policy, untrained)
+    tests = list(enumerate(problem.tests))
+    for i, environment in track(tests, "test graphs", len(tests)):
+        _solve_one(config, problem, policy, untrained, environment, i, lines)
+    return lines.lines
+
+
+def _warm(config: Config, problem: Problem, policy: GraphPolicy, untrained: GraphPolicy) -> None:
+    """Loads compiled code before anything is timed."""
+    environment = problem.tests[0]
+    solver, random = _solver(environment), np.random.default_rng(0)
+    for one in (policy, untrained):
+        _sampled(one, environment, 2, torch.Generator().manual_seed(0), solver)
+    for blind in (False, True):
+        restarts(solver, random, 2, blind=blind, search=True)
+    if config.task == "cut":
+        tabu(solver, random, 1e-3)
+
+
+def _solver(environment: SetBuilding) -> Solver:
+    return Solver(environment.task, environment.graphs.graphs[0])
+
+
+def _solve_one(
+    config: Config,
+    problem: Problem,
+    policy: GraphPolicy,
+    untrained: GraphPolicy,
+    environment: SetBuilding,
+    i: int,
+    lines: Lines,
+) -> None:
+    graph = environment.graphs.graphs[0]
+    solver, k = _solver(environment), config.samples
+
+    def random(stage: str) -> np.random.Generator:
+        return problem.random(config.seed, f"{stage} {i}")
+
+    def line(name: str, make: Callable[[], tuple[Solution, int]]) -> Line:
+        def made() -> Line:
+            found, n = make()
+            return _line(graph.name, name, found, n)
+
+        return lines.get(graph.name, name, made)
+
+    pair: list[tuple[Line, Line]] = []
+
+    def of_policy(which: int) -> Line:
+        if not pair:
+            generator = problem.generator(config.seed, f"sampling {i}")
+            pair.append(_sampled(policy, environment, k, generator, solver))
+        return pair[0][which]
+
+    def of_untrained() -> Line:
+        generator = problem.generator(config.seed, f"sampling {i}")
+        found = _sampled(untrained, environment, k, generator, solver)[0]
+        return Line(**{**found.__dict__, "solver": f"untrained_best_of_{k}"})
+
+    best = lines.get(graph.name, f"gflownet_best_of_{k}", lambda: of_policy(0))
+    searched = lines.get(graph.name, "gflownet_local_search", lambda: of_policy(1))
+    lines.get(graph.name, f"untrained_best_of_{k}", of_untrained)
+    line("greedy", lambda: (plain_greedy(solver), 1))
+    line("greedy_restarts", lambda: restarts(solver, random("restarts"), RESTARTS))
+    line(
+        "greedy_restarts_equal_seconds",
+        lambda: restarts(solver, random("equal"), seconds=best.seconds),
+    )
+    for name, blind in (("greedy_local_search", False), ("random_local_search", True)):
+        line(
+            name,
+            lambda name=name, blind=blind: restarts(  # type: ignore[misc]
+                solver, random(name), seconds=searched.seconds, blind=blind, search=True
+            ),
+        )
+    limit = config.time_limit
+    others: dict[str, Callable[[], Solution]] = {
+        "cp_sat": lambda: exact_solvers.cp_sat(problem.task, graph, limit),
+        "kamis": lambda: exact_solvers.kamis(problem.task, graph, limit),
+        "tabu": lambda: tabu(solver, random("tabu"), limit),
+    }
+    for other in config.solvers:
+        if why_not(config, other) is None:
+            line(other, lambda other=other: (others[other](), 1))  # type: ignore[misc]
+
+
+def why_not(config: Config, solver: str) -> str | None:
+    """Why a solver is left out; None where it runs."""
+    if solver not in config.solvers:
+        return "left out of --solvers"
+    if solver == "tabu" and config.task != "cut":
+        return "tabu search is for cuts"
+    if solver == "kamis" and config.task not in exact_solvers.KAMIS_TASKS:
+        return "KaMIS is for independent sets and cliques"
+    module = {"cp_sat": "ortools", "kamis": "chszlablib"}.get(solver)
+    if module is not None and not exact_solvers.is_installed(module):
+        return f'{module} is not installed: pip install "sampling-workbench[graphs]"'
+    return None
+
+
+def _sampled(
+    policy: GraphPolicy,
+    environment: SetBuilding,
+    k: int,
+    generator: torch.Generator,
+    solver: Solver,
+) -> tuple[Line, Line]:
+    """The best of k sets, as they are and after local search."""
+    name = environment.graphs.graphs[0].name
+    began = time.process_time()
+    raw = training.sets(policy, environment, k, generator).numpy()
+    seconds = time.process_time() - began
+    began = time.process_time()
+    better = solver.improved(raw)
+    searching = time.process_time() - began
+    first = _best_line(name, f"gflownet_best_of_{k}", solver, raw, seconds)
+    return first, _best_line(name, "gflownet_local_search", solver, better, seconds + searching)
+
+
+def _best_line(
+    graph: str, name: str, solver: Solver, chosen: Bool[np.ndarray, "set vertex"], seconds: float
+) -> Line:
+    values = solver.values(chosen)
+    return Line(
+        graph,
+        name,
+        solver.best(chosen)[0],
+        seconds,
+        np.flatnonzero(solver.best(chosen)[1]).tolist(),
+        n=len(chosen),
+        curve=_running_best(values, seconds, solver.task.sign),
+    )
+
+
+def _running_best(
+    values: Float[np.ndarray, "set"], seconds: float, sign: int
+) -> list[tuple[float, float]]:
+    """The best value after a share of the sets and the same share of the time."""
+    best = sign * np.maximum.accumulate(sign * values)
+    at = [n for n in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if n <= len(values)]
+    return [(seconds * n / len(values), float(best[n - 1])) for n in at]
+
+
+def _line(graph: str, name: str, found: Solution, n: int) -> Line:
+    vertices = [] if found.chosen is None else np.flatnonzero(found.chosen).tolist()
+    return Line(graph, name, found.value, found.seconds, vertices, found.bound, n)

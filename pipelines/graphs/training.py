@@ -1,0 +1,94 @@
+"""Training, looked at on the way, and sets drawn from the trained policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from domains.graphs.environment import SetBuilding
+from domains.graphs.policy import GraphPolicy
+from pipelines.graphs.options import Config
+from pipelines.graphs.prepare import Problem, make_policy
+from workbench.errors import InputError
+from workbench.gflownet import algorithm, rollout
+from workbench.runs.folder import RunFolder
+from workbench.training import checkpoint
+from workbench.training.fit import Fitted, fit
+
+POLICY = "policy"  # the folder of the trained weights, beside those of the training's checkpoints
+LOOKED_AT = 8  # sets on each graph of a look
+CHUNK = 512  # trajectories drawn at a time
+
+
+def train(config: Config, problem: Problem, folder: RunFolder) -> Fitted:
+    """The trained `algorithm.State`; one samples with `state.average`, whose weights are saved by
+    themselves too."""
+    environment = problem.training
+    generator = problem.generator(config.seed, "training")
+    state = algorithm.init(config, environment, generator, make_policy(config, environment))
+
+    def step(state: Any) -> tuple[Any, Mapping[str, float]]:
+        return algorithm.step(config, environment, state)
+
+    def monitor(state: Any) -> Mapping[str, float]:
+        return look(problem, state.average.module)
+
+    every = max(1, config.steps // config.n_evaluations)
+    trained = fit(
+        state,
+        step,
+        config.steps,
+        folder=folder,
+        log_every=max(1, config.steps // 200),
+        checkpoint_every=every,
+        monitor=monitor,
+    )
+    weights = trained.state.average.module
+    checkpoint.save(folder.checkpoints / POLICY, config.steps, weights, keep=1)
+    return trained
+
+
+def look(problem: Problem, policy: GraphPolicy) -> dict[str, float]:
+    """Mean value of sets, and of the best on each of some fresh graphs; the same draws at every look."""
+    environment, sign = problem.looks, problem.task.sign
+    n = len(environment.graphs)
+    graph = torch.arange(n).repeat_interleave(LOOKED_AT)
+    generator = problem.generator(0, "look")
+    found = drawn(policy.on(environment), graph, generator)
+    values = environment.value(found).view(n, LOOKED_AT)
+    best = float((sign * values).amax(1).mean())
+    return {"mean_value": float(values.mean()), "best_value": sign * best, "score": -best}
+
+
+@torch.no_grad()
+def drawn(policy: GraphPolicy, graph: Tensor, generator: torch.Generator) -> Any:
+    """Finished sets on the given graphs of the policy's environment."""
+    environment = policy.environment
+    behaviour = policy.behaviour(len(graph), generator)
+    return rollout.forward(environment, behaviour, environment.start(graph), generator).final
+
+
+def sets(
+    policy: GraphPolicy, environment: SetBuilding, n: int, generator: torch.Generator
+) -> Bool[Tensor, "set vertex"]:
+    """`n` sets on the one graph of `environment`."""
+    parts = []
+    for start in range(0, n, CHUNK):
+        graph = torch.zeros(min(CHUNK, n - start), dtype=torch.int64)
+        parts.append(drawn(policy.on(environment), graph, generator).chosen)
+    return torch.cat(parts)
+
+
+def load_policy(config: Config, environment: SetBuilding, folder: Any) -> GraphPolicy:
+    """The trained policy of a run, on other graphs. Raises InputError where the run has none yet."""
+    policy = make_policy(config, environment)
+    found = checkpoint.load_latest(folder / "checkpoints" / POLICY, policy)
+    if found is None:
+        raise InputError(
+            f"{folder} has no trained policy yet: finish it with `workbench resume {folder}`"
+        )
+    return policy
