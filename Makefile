@@ -10,6 +10,10 @@ PIP_ARGS ?=
 BIN := .venv/bin
 STAMP := .venv/installed
 
+# Tests run in this many processes, a file at a time.
+PYTEST_WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
+
 # One thread in each process: small batches gain nothing from more, and shared cores lose much.
 export OMP_NUM_THREADS ?= 1
 
@@ -32,10 +36,10 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 bench: $(STAMP)
 	PIP_ARGS="$(PIP_ARGS)" $(BIN)/python -m tests.benchmarks
