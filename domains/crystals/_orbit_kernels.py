@@ -64,7 +64,7 @@ def _allowed_classes(
 
 @numba.njit(cache=True, nogil=True)
 def forward_masks(
-    group, position, element, stopped, group_ok, n_groups, width,
+    group, position, element, stopped, n_groups, width,
     first, n_positions, size_of, stride_of, class_of,
     class_first, class_size, class_stride, class_count, n_used, inside, inside_start,
     first_state, states, required, limits, n_words, mask,
@@ -80,7 +80,7 @@ def forward_masks(
         if stopped[row]:
             continue
         if group[row] < 0:
-            mask[row, :n_groups] = group_ok
+            mask[row, :n_groups] = True
             continue
         g = group[row]
         c0, c1 = class_first[g], class_first[g + 1]

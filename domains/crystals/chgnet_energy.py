@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,10 @@ class ChgnetEnergy:
         self.n_processes = n_processes
         self._known: dict[bytes, float] = {}
 
+    def __deepcopy__(self, memo: dict) -> ChgnetEnergy:
+        """Itself: copies of a policy share the cache."""
+        return self
+
     def formation_energy_ev_per_atom(self, crystals: Crystals) -> Float[np.ndarray, "crystal"]:
         """Formation energy in eV per atom; infinite where an atom has no neighbours.
 
@@ -100,6 +104,21 @@ class ChgnetEnergy:
             self._known.update(zip(new, values, strict=True))
             self.n_evaluations += len(new)
         return np.array([self._known[key] for key in keys]) - reference
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is known so far, so that a resumed run asks for nothing twice."""
+        keys = np.frombuffer(b"".join(self._known), dtype=np.uint8)
+        return {
+            "keys": keys.copy(),
+            "values": np.array(list(self._known.values())),
+            "n_evaluations": self.n_evaluations,
+        }
+
+    def load_state_dict(self, stored: Mapping[str, Any]) -> None:
+        n = len(stored["values"])
+        keys = [bytes(row) for row in stored["keys"].reshape(n, -1)] if n else []
+        self._known = dict(zip(keys, stored["values"].tolist(), strict=True))
+        self.n_evaluations = stored["n_evaluations"]
 
     def _evaluate(self, cells: list[Structure]) -> list[float]:
         n = min(self.n_processes, len(cells) // _FEWEST_PER_PROCESS)

@@ -9,6 +9,8 @@ crystal fields or mixed valence.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from jaxtyping import Float
 
@@ -26,6 +28,13 @@ class IonicEnergy:
 
     def __init__(self) -> None:
         self.n_evaluations = 0
+
+    def state_dict(self) -> dict[str, int]:
+        """The count, so that it is part of what a checkpoint keeps."""
+        return {"n_evaluations": self.n_evaluations}
+
+    def load_state_dict(self, stored: Mapping[str, int]) -> None:
+        self.n_evaluations = stored["n_evaluations"]
 
     def formation_energy_ev_per_atom(self, crystals: Crystals) -> Float[np.ndarray, "crystal"]:
         """Formation energy in eV per atom."""

@@ -41,7 +41,7 @@ class OrbitState:
 class OrbitEnvironment:
     """A `DiscreteEnvironment` whose objects are space groups with occupied Wyckoff positions.
 
-    groups       numbers 1 to 230
+    groups       numbers 1 to 230; those that allow no neutral crystal within the limits are left out
     log_weight   log-reward of finished objects; default 0 for all
     Raises InputError where no group allows a neutral crystal within the limits.
     """
@@ -60,16 +60,22 @@ class OrbitEnvironment:
         able = _able(tables)
         if not able.any():
             raise InputError(_nothing_left(elements, groups, limits))
-        self.groups = tuple(int(g) for g in groups)
+        kept = able.nonzero()[0]
+        self.groups = tuple(int(list(groups)[i]) for i in kept)
         self.n_groups = len(self.groups)
-        self._set_positions(tables, able)
+        tables = replace(
+            tables,
+            classes=tuple(tables.classes[i] for i in kept),
+            inside_start=tables.inside_start[kept],
+        )
+        self._set_positions(tables)
         self.n_actions = self.n_groups + self.width * len(elements) + 1
         self.n_backward_actions = self.width + 2
         self.stop = self.n_actions - 1
         self.max_steps = limits.most_atoms + 2
         self.n_features = self.n_actions
 
-    def _set_positions(self, tables: Reachable, able: np.ndarray) -> None:
+    def _set_positions(self, tables: Reachable) -> None:
         """Per group and position what the masks need, flat."""
         table = wyckoff()
         places = [np.array(table.positions(group)) for group in self.groups]
@@ -89,7 +95,7 @@ class OrbitEnvironment:
         required[list(self.limits.required)] = True
         limits = self.limits
         self._mask_arguments = (
-            *(able, self.n_groups, self.width, self.first, n_positions),
+            *(self.n_groups, self.width, self.first, n_positions),
             *(table.multiplicity[flat].astype(np.int64), stride_of, class_of, class_first),
             np.concatenate([one.size for one in tables.classes]),
             np.concatenate([one.stride for one in tables.classes]),

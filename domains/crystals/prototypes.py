@@ -28,7 +28,7 @@ from domains.crystals.wyckoff import LETTERS, PRIMITIVE, wyckoff
 class Prototype:
     """A structure type.
 
-    sites      per kind of atom: a sign (+1 cation, -1 anion) and its positions, each a letter with the values of
+    sites      per kind of atom: a sign (+1 cation, -1 anion) and its positions, each a letter with values of
                its free coordinates in order
     axial      c / a of the conventional cell (1 where the group fixes it)
     """

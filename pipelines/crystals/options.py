@@ -1,0 +1,120 @@
+"""The options of the pipeline: what crystals may be made of, what is preferred, and how it is learned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pipelines.options import CommonOptions
+from workbench.errors import InputError
+from workbench.gflownet.options import Exploration, GFlowNetConfig, ReplayConfig
+
+Target = Literal["formation-energy", "window", "density"]
+EnergyName = Literal["chgnet", "ionic"]
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """The fast energy that stands for CHGNet while the sampler learns."""
+
+    labels: int = 2400
+    """CHGNet evaluations spent on proposals while learning."""
+    rounds: int = 8
+    """Times that proposals are labelled and the fast energy fitted again."""
+    steps: int = 250
+    """Gradient steps of each fit."""
+
+    def __post_init__(self) -> None:
+        for name in ("labels", "rounds", "steps"):
+            if getattr(self, name) < 1:
+                raise InputError(f"--fit.{name} is {getattr(self, name)}: give 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(CommonOptions):
+    """Crystals in proportion to exp(-beta x formation energy per atom), or another stated reward."""
+
+    elements: tuple[str, ...] = ("Na", "Cl", "Mg", "O")
+    """Symbols, or the word published for the 22 elements of Crystal-GFN's main run."""
+    max_atoms: int = 8
+    """Most atoms in the primitive cell."""
+    space_groups: tuple[int, ...] = ()
+    """Numbers from 1 to 230; none = all."""
+    min_elements: int = 2
+    """Fewest different elements in a crystal."""
+    max_elements: int = 5
+    """Most different elements in a crystal."""
+    required_elements: tuple[str, ...] = ()
+    """Elements that every crystal holds."""
+    target: Target = "formation-energy"
+    """What is preferred: low formation energy, one in a window, or density."""
+    beta: float = 8.0
+    """Strength of the preference: atom/eV, or cm^3/g for density."""
+    window: tuple[float, float] = (-1.5, -1.0)
+    """Lowest and highest formation energy of the window, eV/atom."""
+    energy: EnergyName = "chgnet"
+    """The energy: CHGNet, or point ions with repulsion, which needs no extra package."""
+    fit: FitOptions = field(default_factory=FitOptions)
+    steps: int = 1500
+    """Gradient steps of the sampler."""
+    batch: int = 96
+    """Fresh crystals in each."""
+    learning_rate: float = 2e-3
+    """Of the policy; falls by a cosine to a hundredth."""
+    exploration: Exploration = field(default_factory=lambda: Exploration(0.05, annealed=0.8))
+    replay: ReplayConfig = field(
+        default_factory=lambda: ReplayConfig("prioritised", capacity=4000, fraction=0.5)
+    )
+    width: int = 256
+    """Hidden units of the policy's perceptrons."""
+    layers: int = 2
+    """Hidden layers of each."""
+    bins: int = 32
+    """Pieces of the density of every number (volume, shape, coordinates)."""
+    n_samples: int = 1000
+    """Crystals that the trained sampler draws at the end."""
+    relax: int = 20
+    """How many of the best distinct crystals are relaxed."""
+    novelty: Path | None = None
+    """Folder of CIF files that are known; default: the known structure types with the run's elements."""
+    baseline: bool = True
+    """Run random search and substitution beside it, at as many energy evaluations."""
+    playground_steps: int = 400
+    """Gradient steps on the small space whose law is known exactly; 0 = leave it out."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive = ("steps", "batch", "width", "layers", "bins", "n_samples", "max_atoms")
+        for name in (*positive, "min_elements"):
+            if getattr(self, name) < 1:
+                flag = name.replace("_", "-")
+                raise InputError(f"--{flag} is {getattr(self, name)}: give 1 or more")
+        for name in ("relax", "playground_steps"):
+            if getattr(self, name) < 0:
+                flag = name.replace("_", "-")
+                raise InputError(f"--{flag} is {getattr(self, name)}: give 0 or more")
+        if self.max_elements < self.min_elements:
+            raise InputError(
+                f"--max-elements {self.max_elements} is below --min-elements {self.min_elements}: give "
+                "at least as many"
+            )
+        for group in self.space_groups:
+            if not 1 <= group <= 230:
+                raise InputError(f"space group {group} does not exist: give numbers from 1 to 230")
+
+    @property
+    def label(self) -> str:
+        return "-".join(self.elements[:6])
+
+    @property
+    def sampler(self) -> GFlowNetConfig:
+        """What the GFlowNet core is told."""
+        return GFlowNetConfig(
+            objective="tb",
+            steps=self.steps,
+            batch=self.batch,
+            learning_rate=self.learning_rate,
+            exploration=self.exploration,
+            replay=self.replay,
+        )

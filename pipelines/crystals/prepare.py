@@ -1,0 +1,101 @@
+"""From options to a problem: elements, masks, energies, the reward, random numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from pymatgen.core import Structure
+
+from domains.crystals import chgnet_energy
+from domains.crystals.chgnet_energy import ChgnetEnergy
+from domains.crystals.elements import Elements, elements
+from domains.crystals.environment import CrystalEnvironment
+from domains.crystals.equivalents import Equivalents
+from domains.crystals.fitted_energy import FitConfig, FittedEnergy
+from domains.crystals.ionic import IonicEnergy
+from domains.crystals.judging import known_structures
+from domains.crystals.orbits import OrbitEnvironment
+from domains.crystals.reachable import Limits
+from domains.crystals.reward import Reward, RewardConfig
+from pipelines.crystals.options import Config
+from workbench.errors import InputError, nearest
+from workbench.training.devices import set_threads
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is sampled.
+
+    energy        what crystals are finally judged by, counted
+    fitted        the fast energy that the sampler learns from; None where `energy` is fast enough
+    reward        log R - log m, from the one that the sampler learns from
+    known         structures of the novelty folder; None = substituted structure types
+    """
+
+    elements: Elements
+    limits: Limits
+    environment: CrystalEnvironment
+    equivalents: Equivalents
+    energy: ChgnetEnergy | IonicEnergy
+    fitted: FittedEnergy | None
+    reward: Reward
+    known: list[Structure] | None
+
+    def generator(self, seed: int, stage: str) -> torch.Generator:
+        """Random numbers of one stage: stages do not depend on each other's length."""
+        return generator(seed, stage)
+
+
+def generator(seed: int, stage: str) -> torch.Generator:
+    """Random numbers of one stage."""
+    mixed = seed * 1_000_003 + sum(ord(c) * 131**k for k, c in enumerate(stage))
+    return torch.Generator().manual_seed(mixed % 2**63)
+
+
+def problem(config: Config) -> Problem:
+    """Raises InputError for elements, groups and limits that leave nothing, for a missing CHGNet, and for
+    a novelty folder that cannot be read."""
+    set_threads(config.threads)
+    chosen = elements(config.elements)
+    limits = Limits(
+        config.max_atoms,
+        config.min_elements,
+        min(config.max_elements, len(chosen)),
+        tuple(_required(chosen, symbol) for symbol in config.required_elements),
+    )
+    if limits.most_kinds < limits.fewest_kinds:
+        raise InputError(
+            f"--min-elements is {config.min_elements} but only {len(chosen)} elements are named: name "
+            "more with --elements"
+        )
+    groups = config.space_groups or tuple(range(1, 231))
+    orbits = OrbitEnvironment(chosen, dict.fromkeys(groups), limits)  # type: ignore[arg-type]
+    known = known_structures(config.novelty) if config.novelty is not None else None
+    energy: ChgnetEnergy | IonicEnergy = IonicEnergy()
+    if config.energy == "chgnet":
+        chgnet_energy.check_elements(chosen.symbols)
+        energy = ChgnetEnergy(config.processes)
+    environment = CrystalEnvironment(orbits, _unset)
+    equivalents = Equivalents(environment.parameters)
+    rewarding = RewardConfig(config.target, config.beta, config.window)
+    fitted = None
+    if config.energy == "chgnet" and config.target != "density":
+        random = generator(config.seed, "fit")
+        fitted = FittedEnergy(chosen, FitConfig(), random, rewarding.worst_ev_per_atom)
+    reward = Reward(rewarding, fitted or energy, equivalents)
+    environment.log_weight = reward
+    return Problem(chosen, limits, environment, equivalents, energy, fitted, reward, known)
+
+
+def _required(chosen: Elements, symbol: str) -> int:
+    if symbol not in chosen.symbols:
+        hint = nearest(symbol, chosen.symbols)
+        raise InputError(
+            f'required element "{symbol}" is not among --elements{hint}: add it there, or leave it out here'
+        )
+    return chosen.index(symbol)
+
+
+def _unset(crystals: object, orbits: object) -> torch.Tensor:
+    raise RuntimeError("the reward is not set yet")

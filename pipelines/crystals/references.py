@@ -1,0 +1,107 @@
+"""What the sampler is compared with at as many energy evaluations: random search, and substitution of the
+run's elements into known structure types."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from domains.crystals.crystals import Crystals
+from domains.crystals.environment import CrystalState
+from domains.crystals.hull import Hull, fractions
+from domains.crystals.prototypes import Substituted, substituted
+from domains.crystals.random_search import random_crystals
+from domains.crystals.wyckoff import N_GROUPS
+from pipelines.crystals.options import Config
+from pipelines.crystals.prepare import Problem
+
+LONGEST_SECONDS = 300.0
+_CHUNK = 250
+_VOLUMES = (0.85, 1.0, 1.15)
+
+
+@dataclass(frozen=True)
+class Search:
+    """Random search.
+
+    energies_ev_per_atom   of all its crystals, in the order made; `best` the state rows of the lowest
+    n_evaluations          spent, and `line` says so
+    """
+
+    crystals: Crystals
+    state: CrystalState
+    energies_ev_per_atom: Float[np.ndarray, "crystal"]
+    n_evaluations: int
+    line: str
+
+    def best(self, n: int) -> Float[np.ndarray, "crystal"]:
+        """The lowest n energies."""
+        return np.sort(self.energies_ev_per_atom)[:n]
+
+
+def random_search(config: Config, problem: Problem, n_evaluations: int) -> Search:
+    """Random crystals up to that many evaluations, or five minutes of them."""
+    random = problem.generator(config.seed, "random search")
+    before, began = problem.energy.n_evaluations, time.perf_counter()
+    crystals, state = random_crystals(
+        problem.environment, problem.equivalents, n_evaluations, random
+    )
+    found: list[np.ndarray] = []
+    for start in range(0, len(crystals), _CHUNK):
+        rows = np.arange(start, min(start + _CHUNK, len(crystals)))
+        found.append(problem.energy.formation_energy_ev_per_atom(crystals.select(rows)))
+        if time.perf_counter() - began > LONGEST_SECONDS:
+            break
+    energies = np.concatenate(found)
+    spent = problem.energy.n_evaluations - before
+    stopped = "" if len(energies) == len(crystals) else ", stopped after five minutes"
+    line = (
+        f"Random search: {len(energies):,} crystals drawn uniformly under the same masks, bounds and volume "
+        f"prior, {spent:,} energy evaluations{stopped}; draws with atoms too close or with more symmetry "
+        "than their group cost nothing and are not counted."
+    )
+    return Search(crystals, state, energies, spent, line)
+
+
+@dataclass(frozen=True)
+class Substitution:
+    """Known structure types with the run's elements, each at its best of three volumes.
+
+    hull   spanned by the elements and these crystals
+    """
+
+    found: Substituted | None
+    crystals: Crystals | None
+    energies_ev_per_atom: Float[np.ndarray, "crystal"]
+    n_evaluations: int
+    hull: Hull
+    line: str
+
+
+def substitution(problem: Problem) -> Substitution:
+    """All neutral substitutions of the embedded structure types within the limits, in any group."""
+    everything = tuple(range(1, N_GROUPS + 1))
+    found = substituted(problem.elements, problem.limits, everything)
+    n_elements = len(problem.elements)
+    if found is None:
+        hull = Hull(n_elements, np.zeros((0, n_elements)), np.zeros(0))
+        line = "Substitution: no known structure type of the embedded list fits these elements."
+        return Substitution(None, None, np.zeros(0), 0, hull, line)
+    before = problem.energy.n_evaluations
+    factors = [np.full(len(found.crystals), volume ** (1 / 3)) for volume in _VOLUMES]
+    tried = [found.crystals.scaled(factor) for factor in factors]
+    energies = np.stack([problem.energy.formation_energy_ev_per_atom(one) for one in tried])
+    best = energies.argmin(0)
+    crystals = found.crystals.scaled(np.cbrt(np.array(_VOLUMES))[best])
+    lowest = energies.min(0)
+    spent = problem.energy.n_evaluations - before
+    names = sorted({prototype.name for prototype in found.prototype})
+    line = (
+        f"Substitution: {len(crystals):,} crystals of {len(names)} known structure types "
+        f"({', '.join(names)}) at three volumes each, {spent:,} energy evaluations."
+    )
+    hull = Hull(n_elements, fractions(crystals), lowest)
+    return Substitution(found, crystals, lowest, spent, hull, line)

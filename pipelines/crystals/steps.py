@@ -1,0 +1,127 @@
+"""The pipeline: train -> sample -> score -> compare -> relax -> judge -> write -> report."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+from pymatgen.analysis.structure_matcher import StructureMatcher
+
+from domains.crystals import judging
+from domains.crystals.relaxation import Relaxed, relax
+from domains.crystals.structures import structures
+from pipelines.crystals import evaluation, files, presentation, training
+from pipelines.crystals.evaluation import Comparison, Judged
+from pipelines.crystals.options import Config
+from pipelines.crystals.prepare import Problem
+from pipelines.crystals.references import Substitution, random_search, substitution
+from pipelines.crystals.training import Drawn
+from pipelines.lifecycle import finish
+from workbench.runs.folder import RunFolder
+from workbench.runs.metrics import Figure
+
+
+def work(config: Config, problem: Problem, folder: RunFolder) -> None:
+    """Everything from the first step to the report; training that is done is not done again."""
+    began = time.perf_counter()
+    small = training.playground(config, folder)
+    trained = training.train(config, problem, folder)
+    policy: Any = trained.state[0].average.module
+    wall, cpu = time.perf_counter(), time.process_time()
+    drawn = training.draw(
+        problem, policy, config.n_samples, problem.generator(config.seed, "sampling")
+    )
+    seconds = trained.seconds + time.perf_counter() - wall
+    cpu_seconds = trained.cpu_seconds + time.process_time() - cpu
+
+    judged = judge(problem, folder, drawn)
+    n_evaluations = problem.energy.n_evaluations
+    search = random_search(config, problem, n_evaluations) if config.baseline else None
+    types = substitution(problem)
+    rows = judged.representatives[: config.relax]
+    relaxed = relax(drawn.crystals.select(rows), problem.energy) if len(rows) else None
+    comparison = Comparison(
+        config,
+        problem,
+        judged,
+        rows,
+        relaxed,
+        _kept(judged, rows, relaxed),
+        _novel(problem, judged, types),
+        search,
+        types,
+        small,
+        n_evaluations,
+    )
+    files.write_samples(comparison, folder)
+    figures = evaluation.evaluate(comparison)
+    figures |= {
+        "seconds": Figure(seconds, unit="s"),
+        "cpu_seconds": Figure(cpu_seconds, unit="s"),
+        "seconds_total": Figure(time.perf_counter() - began, unit="s"),
+    }
+    finish(
+        config,
+        folder,
+        figures,
+        presentation.sections(comparison, folder),
+        evaluation,
+        energy=problem.energy.name,
+        n_energy_evaluations=problem.energy.n_evaluations,
+    )
+
+
+def judge(problem: Problem, folder: RunFolder, drawn: Drawn) -> Judged:
+    """Energies, classes, types and symmetry of every sample; their CIF files are written on the way."""
+    energies = problem.energy.formation_energy_ev_per_atom(drawn.crystals)
+    cells = structures(drawn.crystals)
+    paths = files.write_cifs(folder.samples / "cif", cells)
+    return Judged(
+        drawn,
+        cells,
+        energies,
+        judging.classes(drawn.crystals, cells),
+        evaluation.prototypes(problem, drawn),
+        judging.faithful(paths, drawn.crystals.group.tolist()),
+        problem.environment.log_reward(drawn.state).numpy(),
+    )
+
+
+def _kept(
+    judged: Judged, rows: np.ndarray, relaxed: Relaxed | None
+) -> Bool[np.ndarray, "relaxed"] | None:
+    """Which relaxed crystals still match what was drawn."""
+    if relaxed is None:
+        return None
+    matcher = StructureMatcher(primitive_cell=True, scale=True)
+    after = structures(relaxed.crystals)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = [
+            matcher.fit(judged.cells[row], cell) for row, cell in zip(rows, after, strict=True)
+        ]
+    return np.array(found, dtype=np.bool_)
+
+
+def _novel(problem: Problem, judged: Judged, types: Substitution) -> Bool[np.ndarray, "class"]:
+    """Which distinct structures match no known one."""
+    known = problem.known
+    if known is None:
+        known = structures(types.crystals) if types.crystals is not None else []
+    return judging.novel([judged.cells[row] for row in judged.representatives], known)
+
+
+def more_samples(config: Config, problem: Problem, folder: RunFolder, n: int) -> Path:
+    """`n` more crystals of the trained sampler as extended XYZ, with energies and log-probabilities."""
+    stem = f"more-{len(list(folder.samples.glob('more-*.extxyz'))) + 1}"
+    trained = training.train(config, problem, folder)
+    policy: Any = trained.state[0].average.module
+    drawn = training.draw(problem, policy, n, problem.generator(config.seed, stem))
+    energies = problem.energy.formation_energy_ev_per_atom(drawn.crystals)
+    path = folder.samples / f"{stem}.extxyz"
+    files.write_extended_xyz(path, drawn, structures(drawn.crystals), energies)
+    return path
