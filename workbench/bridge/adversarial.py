@@ -8,7 +8,7 @@ frozen G with target dG/ds is the third stage (`training`). Kviman, Tamogashev e
 interpolants, 2025, arXiv 2510.01159.
 
 Differs from the published code: every row has an interior time of its own, drawn anew; G is averaged over
-steps; dG/ds comes from forward differentiation.
+steps; dG/ds is carried forward through the layers.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from workbench.bridge.objectives.adversarial import (
     discriminator_loss,
@@ -57,6 +58,20 @@ class _Perceptron(nn.Module):
         angle = s[:, None] * self.rates
         return self.layers(torch.cat([x, s[:, None], angle.sin(), angle.cos()], dim=1))
 
+    def with_rate(self, x: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
+        """The output and its derivative in s, carried through the layers side by side."""
+        angle = s[:, None] * self.rates
+        sine, cosine = angle.sin(), angle.cos()
+        out = torch.cat([x, s[:, None], sine, cosine], dim=1)
+        parts = torch.zeros_like(x), torch.ones_like(s)[:, None], self.rates * cosine
+        rate = torch.cat([*parts, -self.rates * sine], dim=1)
+        for layer in self.layers:
+            if isinstance(layer, nn.Linear):
+                out, rate = layer(out), linear(rate, layer.weight)
+            else:  # the slope of ELU is 1 above zero and exp below
+                out, rate = layer(out), rate * out.clamp(max=0.0).exp()
+        return out, rate
+
 
 class AdversarialInterpolant(nn.Module):
     """G on frame positions [batch, feature] and s [batch] in [0, 1], the share of the whole time span."""
@@ -83,9 +98,11 @@ class AdversarialInterpolant(nn.Module):
         s: Float[Tensor, "batch"],
     ) -> tuple[Float[Tensor, "batch feature"], Float[Tensor, "batch feature"]]:
         """Position and velocity per unit of s."""
-        one = torch.ones_like(s)
-        position, velocity = torch.func.jvp(lambda time: self(x0, x1, time), (s,), (one,))[:2]
-        return position, velocity
+        share = s[:, None]
+        bend, rate = self.bend.with_rate(torch.cat([x0, x1], dim=1), s)
+        bent = share * (1.0 - share)
+        velocity = x1 - x0 + bent * rate + (1.0 - 2.0 * share) * bend
+        return torch.lerp(x0, x1, share) + bent * bend, velocity
 
 
 @dataclass

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from workbench.bridge.couplings.chain import Chain
 from workbench.bridge.couplings.plan import Plan
-from workbench.bridge.couplings.solve import solve_plans
+from workbench.bridge.couplings.solve import reach, solve_plans
 from workbench.bridge.frame import Frame, frame_of
 from workbench.bridge.options import BridgeConfig
 from workbench.bridge.spline import second_derivatives
@@ -102,7 +102,7 @@ def prepare(
         points = pooled[rows + offsets]
         chains = Chains(points, second_derivatives(points, at))
     table = _pair_table(plans, offsets)
-    delta = _delta(config, pooled, table)
+    delta = reach(config, cells, frame) / frame.length
     return BridgeProblem(frame, pooled, offsets, at, tuple(plans), table, chains, delta)
 
 
@@ -129,13 +129,3 @@ def _pair_table(plans: Sequence[Plan], offsets: Tensor) -> PairTable:
             mass1.append(plan.target_mass)
     masses = [torch.cat(m).float() if m else torch.empty(0) for m in (mass0, mass1)]
     return PairTable(torch.cat(cumulative), torch.cat(source), torch.cat(target), *masses)
-
-
-def _delta(config: BridgeConfig, pooled: Tensor, table: PairTable) -> float:
-    """Reach of the paths in the frame: as asked, else enough for every pair of the plans."""
-    if config.method != "unbalanced":
-        return 0.0
-    if config.unbalanced.length is not None:
-        return config.unbalanced.length
-    farthest = float((pooled[table.source] - pooled[table.target]).norm(dim=1).max())
-    return max(1.0, 1.5 * farthest / torch.pi)

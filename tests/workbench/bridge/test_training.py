@@ -36,14 +36,12 @@ def _bures_w2(x, mean, covariance) -> float:
     return float(ot.gaussian.bures_wasserstein_distance(*found, *spread))
 
 
-def _check_bridge(sigma, n_cells, steps, tolerance, generator, batch=256):
+def _check_bridge(sigma, n_cells, steps, tolerance, generator, batch=256, n_paths=4000):
     cells = [end(k, n_cells, generator) for k in (0, 1)]
-    config = BridgeConfig(
-        method="sf2m", sigma=sigma, steps=steps, batch=batch, learning_rate=3e-3
-    )
+    config = BridgeConfig(method="sf2m", sigma=sigma, steps=steps, batch=batch, learning_rate=3e-3)
     model = training.train(config, cells, TIMES, generator, frame=FRAME)
     exact = bridge(sigma)
-    start = end(0, 20_000, generator)
+    start = end(0, n_paths, generator)
     paths = sde(model, start, GRID, model.sigma, generator, steps=10)
     for t, x in zip(GRID.tolist()[1:], paths.x[1:], strict=True):
         mean, covariance = moment_errors(x, exact, t)
@@ -52,9 +50,9 @@ def _check_bridge(sigma, n_cells, steps, tolerance, generator, batch=256):
 
 
 def test_sf2m_of_gaussians(generator):
-    # 1,500 cells an end: their covariances themselves are off by about 4 %, so 10 % is asked here
+    # 1,000 cells an end: their covariances themselves are off by about 5 %, so 12 % is asked here
     # and 3 % in the slow test on 50,000.
-    model, exact, start = _check_bridge(1.0, 1500, 400, 0.10, generator)
+    model, exact, _ = _check_bridge(1.0, 1000, 300, 0.12, generator)
     x = exact.mean(0.5) + torch.randn(2000, 2, generator=generator).double()
     score = exact.score(x, 0.5)
     error = (model.score(x.float(), 0.5) - score).norm() / score.norm()
@@ -64,7 +62,7 @@ def test_sf2m_of_gaussians(generator):
 @pytest.mark.slow
 @pytest.mark.parametrize("sigma", [0.5, 1.0])
 def test_sf2m_of_gaussians_within_three_percent(generator, sigma):
-    model, exact, start = _check_bridge(sigma, 50_000, 3000, 0.03, generator, batch=1024)
+    model, exact, start = _check_bridge(sigma, 50_000, 2000, 0.03, generator, 512, 20_000)
     for t, x in zip((0.25, 0.5, 0.75), ode(model, start, GRID).x[1:4], strict=True):
         assert max(moment_errors(x, exact, t)) < 0.03
     back = sde(model, end(1, 20_000, generator), GRID.flip(0), 0.5 * sigma, generator, steps=25)
@@ -72,24 +70,24 @@ def test_sf2m_of_gaussians_within_three_percent(generator, sigma):
         assert max(moment_errors(x, exact, t)) < 0.03
 
 
-def _check_transport(n_cells, steps, energy, at_end, generator):
+def _check_transport(n_cells, steps, energy, at_end, generator, n_paths=4000):
     cells = [end(k, n_cells, generator) for k in (0, 1)]
     config = BridgeConfig(method="otcfm", sigma=0.0, steps=steps, learning_rate=3e-3)
     model = training.train(config, cells, TIMES, generator, frame=FRAME)
     squared = bridge(0.0).transport_cost()
-    start = end(0, 20_000, generator)
-    assert path_energy(model, start, 0.0, 1.0) == pytest.approx(squared, rel=energy)
+    start = end(0, n_paths, generator)
+    assert path_energy(model, start, 0.0, 1.0, steps=10) == pytest.approx(squared, rel=energy)
     moved = ode(model, start, TIMES).x[-1]
     assert _bures_w2(moved, MEANS[1], COVARIANCES[1]) < at_end * squared**0.5
 
 
 def test_otcfm_of_gaussians(generator):
-    _check_transport(800, 400, 0.08, 0.05, generator)
+    _check_transport(600, 300, 0.08, 0.06, generator)
 
 
 @pytest.mark.slow
 def test_otcfm_of_gaussians_within_three_percent(generator):
-    _check_transport(50_000, 3000, 0.03, 0.02, generator)
+    _check_transport(50_000, 2000, 0.03, 0.02, generator, 20_000)
 
 
 @pytest.mark.slow
@@ -140,7 +138,13 @@ def _course(generator, n=60):
 def test_every_method_carries_the_cells_along(generator, method):
     cells, times = _course(generator, 150)
     config = BridgeConfig(
-        method=method, sigma=0.2, steps=150, batch=128, learning_rate=5e-3, adversarial=SMALL
+        method=method,
+        sigma=0.2,
+        steps=150,
+        batch=128,
+        learning_rate=5e-3,
+        adversarial=SMALL,
+        unbalanced=Unbalanced(length=10.0),
     )
     model = training.train(config, cells, times, generator)
     paths = ode(model, cells[0], times)
@@ -165,13 +169,13 @@ def test_another_time_unit_is_the_same_training(generator):
 
 def test_both_score_scalings_learn_the_same_score(generator):
     cells = [end(k, 300, generator) for k in (0, 1)]
-    scores = []
+    scores, x = [], end(0, 500, generator)
     for scaling in ("plain", "drift"):
         config = BridgeConfig(
             method="sf2m", sigma=1.0, steps=300, learning_rate=3e-3, score_scaling=scaling
         )
         model = training.train(config, cells, TIMES, torch.Generator().manual_seed(1), frame=FRAME)
-        scores.append(model.score(end(0, 500, generator), 0.4).detach())
+        scores.append(model.score(x, 0.4).detach())
     assert float((scores[0] - scores[1]).norm() / scores[0].norm()) < 0.2
 
 
@@ -188,9 +192,7 @@ def test_growth_of_two_populations(generator):
         unbalanced=Unbalanced(length=1.0, mass_source="given"),
         coupling=CouplingConfig(tolerance=1e-3),
     )
-    model = training.train(
-        config, [x, x], TIMES, generator, weights=weights, masses=[1.0, 1.25]
-    )
+    model = training.train(config, [x, x], TIMES, generator, weights=weights, masses=[1.0, 1.25])
     grown = ode(model, x, TIMES).log_mass[-1].exp()
     assert float(grown[:60].mean()) == pytest.approx(2.0, rel=0.1)
     assert float(grown[60:].mean()) == pytest.approx(0.5, rel=0.1)
@@ -231,9 +233,7 @@ def test_stopped_and_resumed_is_the_same(generator, tmp_path, monkeypatch):
     config = BridgeConfig(method="alicfm", steps=12, batch=16, adversarial=SMALL)
 
     def train(folder):
-        return training.train(
-            config, cells, times, torch.Generator().manual_seed(2), folder=folder
-        )
+        return training.train(config, cells, times, torch.Generator().manual_seed(2), folder=folder)
 
     whole = train(None)
     original, calls = training.step, []
@@ -251,9 +251,7 @@ def test_stopped_and_resumed_is_the_same(generator, tmp_path, monkeypatch):
     with pytest.raises(Interrupted):
         train(folder)
     resumed = train(folder)
-    for a, b in zip(
-        whole.networks.parameters(), resumed.networks.parameters(), strict=True
-    ):
+    for a, b in zip(whole.networks.parameters(), resumed.networks.parameters(), strict=True):
         assert torch.equal(a, b)
 
 

@@ -8,7 +8,9 @@ on, so a changed snapshot or option never meets a stale plan.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -48,12 +50,13 @@ def solve_plans(
     """
     frame = frame or frame_of(cells, times)
     totals = total_masses(config, cells, masses)
+    delta = reach(config, cells, frame)
     plans = []
     for k in range(len(cells) - 1):
         pair = cells[k], cells[k + 1]
         w0, w1 = (None, None) if weights is None else weights[k : k + 2]
         gap = float(times[k + 1] - times[k]) / frame.interval
-        asked = _asked(config, frame, gap, totals[k : k + 2])
+        asked = _asked(config, frame, gap, totals[k : k + 2], delta)
         seed = int(torch.randint(2**62, (1,), generator=generator))
         path = None if cache is None else cache / f"plan-{_checksum((*pair, w0, w1), asked)}.npz"
         if path is not None and path.exists():
@@ -85,13 +88,25 @@ def total_masses(
     return [1.0] * len(cells)
 
 
-def _asked(config: BridgeConfig, frame: Frame, gap: float, totals: list[float]) -> dict[str, Any]:
+def reach(config: BridgeConfig, cells: Sequence[Tensor], frame: Frame) -> float:
+    """delta of Wasserstein-Fisher-Rao plans and paths in data units: as asked, else such that every pair
+    of cells of neighbouring snapshots could be carried (a bound on their distances over pi)."""
+    if config.unbalanced.length is not None:
+        return config.unbalanced.length * frame.length
+    bounds = []
+    for x0, x1 in itertools.pairwise(cells):
+        centre = 0.5 * (x0.mean(0) + x1.mean(0))
+        bounds.append(sum(float((x - centre).norm(dim=1).max()) for x in (x0, x1)))
+    return 1.01 * max(bounds) / math.pi
+
+
+def _asked(
+    config: BridgeConfig, frame: Frame, gap: float, totals: list[float], delta: float
+) -> dict[str, Any]:
     """What is to be solved, in data units, as plain numbers."""
     coupling, kind = config.coupling, config.coupling.method
     if config.method == "unbalanced":
-        delta = config.unbalanced.length
-        length = None if delta is None else delta * frame.length
-        return {"kind": "unbalanced", "delta": length, "masses": totals, **asdict(coupling)}
+        return {**asdict(coupling), "kind": "unbalanced", "delta": delta, "masses": totals}
     if kind == "auto":
         kind = {"icfm": "independent", "sf2m": "entropic", "sbcfm": "entropic"}.get(
             config.method, "exact"
@@ -117,7 +132,6 @@ def _solve(
     if asked["kind"] == "entropic":
         options = {key: asked[key] for key in ("tolerance", "max_iterations", "pairs_per_cell")}
         return entropic_plan(x0, x1, asked["epsilon"], w0, w1, **options, generator=generator)
-    delta = asked["delta"] if asked["delta"] is not None else _reach(x0, x1)
     mass0, mass1 = (
         m * uniform(len(x), w) for m, x, w in zip(asked["masses"], (x0, x1), (w0, w1), strict=True)
     )
@@ -126,18 +140,11 @@ def _solve(
         x1,
         mass0,
         mass1,
-        delta,
+        asked["delta"],
         tolerance=asked["tolerance"],
         block=asked["block"],
         generator=generator,
     )
-
-
-def _reach(x0: Tensor, x1: Tensor) -> float:
-    """A delta at which every pair of cells could be carried: a bound on their distances over pi."""
-    centre = 0.5 * (x0.mean(0) + x1.mean(0))
-    reach = [float((x - centre).norm(dim=1).max()) for x in (x0, x1)]
-    return sum(reach) / torch.pi
 
 
 def _checksum(tensors: Sequence[Tensor | None], asked: dict[str, Any]) -> str:

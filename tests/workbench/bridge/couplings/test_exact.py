@@ -51,7 +51,7 @@ def test_blocks_keep_both_marginals(generator):
 def test_what_cannot_be_solved_is_said(generator):
     x0, x1 = _clouds(generator)
     with pytest.raises(InputError, match="blocks"):
-        exact_plan(x0, x1, torch.ones(60), torch.ones(45), block=20, generator=generator)
+        exact_plan(x0, x1, torch.rand(60), torch.ones(45), block=20, generator=generator)
     with pytest.raises(InputError, match="weights of shape"):
         exact_plan(x0, x1, torch.ones(59))
     with pytest.raises(InputError, match="GiB"):
