@@ -181,6 +181,27 @@ class Stoppable(Protocol):
 
 
 @runtime_checkable
+class Conditional(Protocol):
+    """An environment whose initial states differ, each with a log Z of its own: graphs, say. Trajectories
+    for training start where `draw_start` says; those of one `condition` share log Z."""
+
+    def draw_start(self, n: int, generator: torch.Generator) -> Any: ...
+
+    def condition(self, state: Any) -> Int[Tensor, "batch"]:
+        """Number of the condition of each state, the same all along a trajectory."""
+        ...
+
+
+@runtime_checkable
+class Improvable(Protocol):
+    """An environment with a local search of its own: what it makes of objects can be trained on."""
+
+    def improved(self, state: Any) -> Any:
+        """Objects of the same conditions, none of them worse."""
+        ...
+
+
+@runtime_checkable
 class Snapshots(Protocol):
     """Unpaired observations of one population at several times.
 

@@ -7,8 +7,9 @@ RB   n groups of k vertices, each a clique; p uniform on [0.3, 1), a = ln k / ln
 BA   preferential attachment of 4 edges for every new vertex (Barabási and Albert 1999)
 ER   every pair is an edge with the same probability (Erdős and Rényi 1959)
 
-Sizes of RB and BA are those of Zhang et al., "Let the flows tell" (2023, arXiv 2305.17010) and Sanokowski et
-al. (2024, arXiv 2406.01661). The seed of graph i of a set is (seed, i): a longer set begins with the shorter one.
+Sizes of RB and BA: Zhang et al., "Let the flows tell" (2023, arXiv 2305.17010), and Sanokowski et
+al. (2024, arXiv 2406.01661). The seed of graph i of a set is (seed, i): a longer set begins with the
+shorter one.
 """
 
 from __future__ import annotations

@@ -27,7 +27,13 @@ from workbench.gflownet.replay import Replay
 from workbench.gflownet.temperature import Tempered, tempered_scores
 from workbench.gflownet.training_loss import Moment
 from workbench.gflownet.trajectories import Needs, Scores, Trajectories, join
-from workbench.problem import DiscreteEnvironment, EnumerableEnvironment, Environment
+from workbench.problem import (
+    Conditional,
+    DiscreteEnvironment,
+    EnumerableEnvironment,
+    Environment,
+    Improvable,
+)
 from workbench.training.optimise import Ema, apply_gradients
 
 _LOWEST_RATE = 0.01  # of the learning rate, at the end of the cosine
@@ -176,6 +182,8 @@ def _training_batch(
         proposals, rate = local_search.search(search, environment, policy, fresh, generator, beta)
         parts += proposals
         info["local_acceptance"] = rate
+    if search.domain:
+        parts.append(_improved(environment, policy, fresh, generator))
     n_new = sum(len(part) for part in parts)
     state.n_trajectories += n_new
     state.n_rewards += n_new
@@ -187,12 +195,32 @@ def _training_batch(
                 replay.draw(config.replay, state.buffer, environment, policy, n, generator)
             )
         state.buffer = replay.add(config.replay, state.buffer, made)
-    return _with_own_groups(config, parts), info
+    return _with_own_groups(config, environment, parts), info
 
 
-def _with_own_groups(config: Config, parts: list[Trajectories]) -> Trajectories:
-    """One batch. At one temperature all trajectories share log Z, wherever they come from."""
+def _improved(
+    environment: Environment, policy: Policy, fresh: Trajectories, generator: torch.Generator
+) -> Trajectories:
+    """Backward trajectories from what the environment's local search makes of fresh objects."""
+    if not isinstance(environment, Improvable):
+        raise InputError(
+            "this environment has no local search of its own: set local_search.domain to false, or take "
+            "local_search.rounds"
+        )
+    objects = environment.improved(fresh.final)
+    behaviour = policy.backward_behaviour(len(fresh), generator)
+    with torch.no_grad():
+        return rollout.backward(environment, behaviour, objects, generator, fresh.group)
+
+
+def _with_own_groups(
+    config: Config, environment: Environment, parts: list[Trajectories]
+) -> Trajectories:
+    """One batch. At one temperature all trajectories of one condition share log Z, wherever they come
+    from."""
     batch = join(parts)
+    if isinstance(environment, Conditional):
+        return replace(batch, group=environment.condition(batch.final))
     if config.temperature.kind == "conditional":
         return batch
     return replace(batch, group=torch.zeros_like(batch.group))
@@ -210,6 +238,8 @@ def _fresh(
     if isinstance(environment, Tempered):
         beta, group = environment.draw(n, config.temperature.groups, generator)
         start: Any = environment.start(beta)
+    elif isinstance(environment, Conditional):
+        start = environment.draw_start(n, generator)
     else:
         start = environment.initial_state(n, generator.device)
     behaviour = policy.behaviour(n, generator, config.exploration.at(progress))

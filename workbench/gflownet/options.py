@@ -101,11 +101,13 @@ class LocalSearchConfig:
     depth    a change takes back 1 to `depth` transitions
     accept   "metropolis" or "barker": chains that keep R / Z whatever the policy; "improve": only a
              larger reward is taken, which finds good objects faster and biases nothing but the data
+    domain   train, too, on what the environment's own local search makes of the fresh objects
     """
 
     rounds: int = 0
     depth: int = 4
     accept: Acceptance = "metropolis"
+    domain: bool = False
 
 
 @dataclass(frozen=True)
@@ -215,6 +217,7 @@ class GFlowNetConfig:
 
     def __post_init__(self) -> None:
         off_policy = self.replay.kind != "none" or self.local_search.rounds > 0
+        off_policy |= self.local_search.domain
         off_policy |= not self.exploration.is_none or self.ensemble.heads > 1
         if self.objective == "reverse-kl" and off_policy:
             raise InputError(
