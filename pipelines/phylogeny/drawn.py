@@ -24,6 +24,13 @@ class Cost:
     seconds: float = 0.0
     cpu_seconds: float = 0.0
 
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.n_evaluations + other.n_evaluations,
+            self.seconds + other.seconds,
+            self.cpu_seconds + other.cpu_seconds,
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Drawn:

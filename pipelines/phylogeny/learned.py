@@ -23,6 +23,7 @@ from workbench.gflownet import algorithm, rollout
 from workbench.gflownet.evaluation import importance_log_partition, mean_log_weight
 from workbench.runs.folder import RunFolder
 from workbench.training.fit import fit
+from workbench.training.progress import track
 
 CHUNK = 256
 LOOK = 512  # importance samples of one look in training
@@ -162,31 +163,60 @@ def _parts(phylo: PhyloGFN, policy: Any, n: int, generator: torch.Generator) -> 
         yield Objects(phylo.trees_of(drawn.final), drawn.log_reward.double(), weight)
 
 
-def draw(config: Config, problem: Problem, trained: Trained, n: int, stage: str) -> Objects:
-    """`n` trees of the policy itself; none is dropped."""
-    generator = problem.generator(config.seed, stage)
-    parts = list(_parts(trained.phylo, trained.policy, n, generator))
-    return Objects(
+def draw(
+    config: Config, problem: Problem, trained: Trained, n: int, stage: str
+) -> tuple[Objects, Cost]:
+    """`n` trees of the policy itself, none of them dropped, and what they took."""
+    wall, cpu, before = (
+        time.perf_counter(),
+        time.process_time(),
+        n_evaluations(config, trained.phylo),
+    )
+    chunks = _parts(trained.phylo, trained.policy, n, problem.generator(config.seed, stage))
+    parts = list(track(chunks, "sampling", -(-n // CHUNK)))
+    objects = Objects(
         concatenated([part.trees for part in parts]),
         torch.cat([part.log_reward for part in parts]),
         torch.cat([part.log_weight for part in parts]),
     )
+    spent = round(n_evaluations(config, trained.phylo) - before)
+    return objects, Cost(spent, time.perf_counter() - wall, time.process_time() - cpu)
+
+
+@dataclass(frozen=True, eq=False)
+class Repeats:
+    """Independent importance estimates of log Z, `n_importance` objects each, and what all of them took."""
+
+    values: Float[Tensor, "repeat"]
+    cost: Cost
 
 
 def log_partition_repeats(
-    config: Config, problem: Problem, trained: Trained
-) -> tuple[Float[Tensor, "repeat"], float]:
-    """Independent importance estimates of log Z, `n_importance` objects each, and the evaluations that one
-    estimate took."""
-    before = n_evaluations(config, trained.phylo)
-    generator = problem.generator(config.seed, "importance")
-    values = []
-    for _ in range(config.n_repeats):
-        parts = _parts(trained.phylo, trained.policy, config.n_importance, generator)
-        weights = torch.cat([part.log_weight for part in parts])
-        values.append(importance_log_partition(weights).value)
-    spent = n_evaluations(config, trained.phylo) - before
-    return torch.tensor(values, dtype=torch.float64), spent / config.n_repeats
+    config: Config, problem: Problem, trained: Trained, folder: RunFolder
+) -> Repeats:
+    """`n_repeats` estimates in a checkpointed loop."""
+    phylo, policy = trained.phylo, trained.policy
+
+    def step(state: Any) -> tuple[Any, Mapping[str, float]]:
+        values, spent, generator = state
+        before = n_evaluations(config, phylo)
+        parts = _parts(phylo, policy, config.n_importance, generator)
+        estimate = importance_log_partition(torch.cat([part.log_weight for part in parts]))
+        spent += n_evaluations(config, phylo) - before
+        values = torch.cat([values, torch.tensor([estimate.value], dtype=torch.float64)])
+        return (values, spent, generator), {"log_partition_estimate": estimate.value}
+
+    fitted = fit(
+        (torch.zeros(0, dtype=torch.float64), 0.0, problem.generator(config.seed, "importance")),
+        step,
+        config.n_repeats,
+        name="importance",
+        folder=folder,
+        log_every=1,
+        checkpoint_every=1,
+    )
+    values, spent, _ = fitted.state
+    return Repeats(values, Cost(round(spent), fitted.seconds, fitted.cpu_seconds))
 
 
 @torch.no_grad()

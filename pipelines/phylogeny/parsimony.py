@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from torch import Tensor
 
 from domains.phylogeny.best_trees import BestTrees
 from domains.phylogeny.consensus import LabelledTree
-from domains.phylogeny.parsimony_search import Found
 from domains.phylogeny.summaries import SplitTable, split_table, topology_distance
 from domains.phylogeny.trees import Trees, concatenated
 from pipelines.phylogeny import evaluation, learned, outputs, references
@@ -91,16 +89,14 @@ def run(
 def _run_search(
     config: Config, problem: Problem, folder: RunFolder
 ) -> tuple[Figures, list[Section], dict[str, object]]:
-    began = time.perf_counter()
     searched = references.search(config, problem, "search", config.search.evaluations)
-    found, seconds = searched.found, time.perf_counter() - began
+    found = searched.found
     figures = {
         "best_parsimony": Figure(found.best, n=found.n_evaluations),
         "n_distinct_best": Figure(len(found.trees), n=found.n_evaluations),
         **_of_posterior(),
     }
-    cost = Cost(found.n_evaluations, seconds, searched.cpu_seconds)
-    figures |= evaluation.costs(cost, "n_parsimony_evaluations", None)
+    figures |= evaluation.costs(searched.cost, "n_parsimony_evaluations", None)
     consensus = _write_best(config, problem, folder.samples, found.trees, found.steps, {})
     sections = presentation.search_sections(config, problem, found, consensus, folder)
     return figures, sections, {}
@@ -112,26 +108,20 @@ def _of_posterior() -> Figures:
 
 
 def _stages(config: Config, problem: Problem, trained: Trained) -> Stages:
-    before, wall, cpu = _now(config, trained)
-    objects = learned.draw(config, problem, trained, config.n_samples, "sampling")
+    objects, sampling = learned.draw(config, problem, trained, config.n_samples, "sampling")
     raw = _memory(config, problem)
     raw_steps = raw.add(objects.trees)
     assert trained.seen is not None
     every = _memory(config, problem)
     for trees in (objects.trees, trained.seen.trees):
         every.add(trees)
-    n_local, local = 0, None
+    cost, local = trained.cost + sampling, None
     if config.search.local:
-        found = _climbed(config, problem, every.trees)
-        local, n_local = _memory(config, problem), found.n_evaluations
-        local.add(found.trees)
-        every.add(found.trees)
-    after, wall_after, cpu_after = _now(config, trained)
-    cost = Cost(
-        trained.cost.n_evaluations + round(after - before) + n_local,
-        trained.cost.seconds + wall_after - wall,
-        trained.cost.cpu_seconds + cpu_after - cpu,
-    )
+        climbed = _climbed(config, problem, every.trees)
+        local = _memory(config, problem)
+        local.add(climbed.found.trees)
+        every.add(climbed.found.trees)
+        cost += climbed.cost
     searched = None
     if config.reference:
         searched = references.search(config, problem, "search", cost.n_evaluations)
@@ -150,19 +140,14 @@ def _stages(config: Config, problem: Problem, trained: Trained) -> Stages:
     )
 
 
-def _now(config: Config, trained: Trained) -> tuple[float, float, float]:
-    count = learned.n_evaluations(config, trained.phylo)
-    return count, time.perf_counter(), time.process_time()
-
-
 def _memory(config: Config, problem: Problem) -> BestTrees:
     return BestTrees(problem.patterns, config.gaps, config.within, config.n_kept)
 
 
-def _climbed(config: Config, problem: Problem, trees: Trees) -> Found:
+def _climbed(config: Config, problem: Problem, trees: Trees) -> Searched:
     """Climbs from the best trees, then the plateau around what they reach."""
     start = trees[slice(0, LOCAL_STARTS)]
-    return references.search(config, problem, "local search", config.search.local, start).found
+    return references.search(config, problem, "local search", config.search.local, start)
 
 
 def _law(config: Config, problem: Problem, objects: Objects, steps: Tensor) -> ParsimonyLaw | None:
@@ -275,7 +260,7 @@ def more_samples(config: Config, problem: Problem, folder: RunFolder, n: int, st
     if config.method == "search":
         raise InputError("a parsimony search draws no samples: run it again with more evaluations")
     trained = learned.train(config, problem, folder)
-    objects = learned.draw(config, problem, trained, n, stem)
+    objects, _ = learned.draw(config, problem, trained, n, stem)
     shares = torch.softmax(objects.log_weight, 0)
     return outputs.write_trees(
         config, problem, folder.samples / f"{stem}.trees", objects.trees, shares

@@ -75,7 +75,7 @@ def _how(config: Config, s: Stages) -> list[str]:
     if s.search is not None:
         lines.append(
             f"Baseline: parsimony search (addition, regrafts, ratchet, plateau) of as many trees scored, "
-            f"{s.search.found.n_evaluations:,}, in {s.search.cpu_seconds:.3g} CPU s against "
+            f"{s.search.found.n_evaluations:,}, in {s.search.cost.cpu_seconds:.3g} CPU s against "
             f"{s.cost.cpu_seconds:.3g} of the GFlowNet."
         )
     return lines

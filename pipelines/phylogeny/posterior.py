@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,7 +32,7 @@ def run(
     trained, chains = None, None
     if config.method == "gflownet":
         trained = learned.train(config, problem, folder)
-        drawn = draw_learned(config, problem, trained)
+        drawn = draw_learned(config, problem, trained, folder)
         if config.reference:
             n_evaluations = drawn.cost.n_evaluations
             chains = run_chains(config, problem, folder, "reference-chains", n_evaluations)
@@ -64,19 +63,17 @@ def run(
     return figures, sections, {"n_likelihood_evaluations_reference": total}
 
 
-def draw_learned(config: Config, problem: Problem, trained: Trained) -> Drawn:
+def draw_learned(config: Config, problem: Problem, trained: Trained, folder: RunFolder) -> Drawn:
     """Trees of the trained policy, and the repeats of the marginal likelihood."""
-    before, wall, cpu = _now(config, trained)
-    objects = learned.draw(config, problem, trained, config.n_samples, "sampling")
-    repeats, per_repeat = learned.log_partition_repeats(config, problem, trained)
-    after, wall_after, cpu_after = _now(config, trained)
-    cost = Cost(
-        trained.cost.n_evaluations + round(after - before),
-        trained.cost.seconds + wall_after - wall,
-        trained.cost.cpu_seconds + cpu_after - cpu,
+    objects, sampling = learned.draw(config, problem, trained, config.n_samples, "sampling")
+    repeats = learned.log_partition_repeats(config, problem, trained, folder)
+    drawn = of_objects(problem, objects, trained.cost + sampling + repeats.cost)
+    return replace(
+        drawn,
+        repeats=repeats.values,
+        evaluations_per_repeat=repeats.cost.n_evaluations / config.n_repeats,
+        lines=_words(drawn),
     )
-    drawn = of_objects(problem, objects, cost)
-    return replace(drawn, repeats=repeats, evaluations_per_repeat=per_repeat, lines=_words(drawn))
 
 
 def of_objects(problem: Problem, objects: Objects, cost: Cost) -> Drawn:
@@ -95,11 +92,6 @@ def _words(drawn: Drawn) -> list[str]:
         f"effective sample size of {drawn.ess:,.1f}. For consensus, best tree, credible set and table of "
         f"splits {kept} (weights from {ENOUGH:g} effective samples on)."
     ]
-
-
-def _now(config: Config, trained: Trained) -> tuple[float, float, float]:
-    count = learned.n_evaluations(config, trained.phylo)
-    return count, time.perf_counter(), time.process_time()
 
 
 def drawn_from(problem: Problem, chains: Chains) -> Drawn:
@@ -165,8 +157,7 @@ def more_samples(config: Config, problem: Problem, folder: RunFolder, n: int, st
     """`STEM.trees`: `n` more trees of the policy with weights, or at least as many of the chains."""
     if config.method == "gflownet":
         trained = learned.train(config, problem, folder)
-        objects = learned.draw(config, problem, trained, n, stem)
-        drawn = of_objects(problem, objects, Cost())
+        drawn = of_objects(problem, *learned.draw(config, problem, trained, n, stem))
     else:
         chains = run_chains(config, problem, folder, "chains")
         drawn = drawn_from(problem, continue_chains(config, problem, folder, chains, n, stem))

@@ -16,7 +16,7 @@ from domains.phylogeny.parsimony_search import Found
 from domains.phylogeny.summaries import TopologyTable
 from domains.phylogeny.topologies import all_topologies
 from domains.phylogeny.trees import Trees, concatenated, topology_keys
-from pipelines.phylogeny.drawn import Tables, tables
+from pipelines.phylogeny.drawn import Cost, Tables, tables
 from pipelines.phylogeny.options import Config
 from pipelines.phylogeny.prepare import Problem
 from workbench.errors import InputError
@@ -65,7 +65,7 @@ class Searched:
     """A parsimony search and the time it took."""
 
     found: Found
-    cpu_seconds: float
+    cost: Cost
 
 
 def search(
@@ -85,9 +85,10 @@ def search(
         random_starts=start is None,
     )
     planes = parsimony_search.site_planes(problem.patterns, config.gaps)
-    began = time.process_time()
+    wall, cpu = time.perf_counter(), time.process_time()
     found = parsimony_search.search(settings, planes, problem.generator(config.seed, stage), start)
-    return Searched(found, time.process_time() - began)
+    spent = time.perf_counter() - wall, time.process_time() - cpu
+    return Searched(found, Cost(found.n_evaluations, *spent))
 
 
 @dataclass(frozen=True, eq=False)
