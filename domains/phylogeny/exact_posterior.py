@@ -7,7 +7,8 @@ importance sampling in z = log t, from a multivariate t law whose centre is the 
 
 and whose shape is the inverse of -h'' there; -h'' comes from central differences of the analytic gradient.
 (J. Geweke, "Bayesian inference in econometric models using Monte Carlo integration", 1989.) The tails of the
-t law, with 5 degrees of freedom, cover those of h, so that the weights have a finite variance. Topologies
+t law, with 5 degrees of freedom, cover those of h, so that the weights have a finite variance. Samples are
+shared among topologies in proportion to their probability by Laplace's approximation. Topologies
 whose Laplace approximation lies more than `cutoff` below the best keep that approximation.
 """
 
@@ -33,17 +34,19 @@ _STEP = 1e-4
 # Curvatures below this (an edge whose likelihood says nothing) would make the proposal too wide.
 _SMALLEST_CURVATURE = 0.2
 _BATCH = 4096
+# What any sampled topology gets, however improbable.
+_FEWEST = 500
 
 
 @dataclass(frozen=True)
 class Config:
-    """n_samples  importance samples per topology
+    """n_samples  importance samples of all topologies together
     rate       of the exponential prior of lengths
     cutoff     topologies this many units of log marginal likelihood below the best, by Laplace's
                approximation, are not sampled
     """
 
-    n_samples: int = 4000
+    n_samples: int = 20_000
     rate: float = 10.0
     cutoff: float = 12.0
 
@@ -92,9 +95,10 @@ def enumerate_posterior(
     laplace = height + 0.5 * dimension * math.log(2 * math.pi) - 0.5 * values.log().sum(1)
     sampled = laplace > laplace.max() - config.cutoff
     log_marginal, stderr = laplace.clone(), torch.zeros_like(laplace)
+    n_samples = (config.n_samples * torch.softmax(laplace, 0)).long().clamp(min=_FEWEST)
     for i in sampled.nonzero().squeeze(1).tolist():
         root = vectors[i] / values[i].sqrt()
-        log_weights = _log_weights(config, density, i, mode[i], root, generator)
+        log_weights = _log_weights(int(n_samples[i]), density, i, mode[i], root, generator)
         estimate = _log_mean(log_weights)
         log_marginal[i], stderr[i] = estimate.value, estimate.stderr
     probability = torch.softmax(log_marginal, 0)
@@ -149,15 +153,15 @@ def _curvature(density: _Density, mode: Tensor) -> Float[Tensor, "topology edge 
 
 
 def _log_weights(
-    config: Config,
+    n: int,
     density: _Density,
     topology: int,
     centre: Tensor,
     root: Tensor,
     generator: torch.Generator,
 ) -> Float[Tensor, "sample"]:
-    """log of density over proposal for draws of a t law with centre and root of its shape matrix."""
-    n, dimension = config.n_samples, len(centre)
+    """log of density over proposal for `n` draws of a t law with centre and root of its shape matrix."""
+    dimension = len(centre)
     normal = torch.randn(n, dimension, generator=generator, dtype=torch.float64)
     chi = torch.randn(n, int(_FREEDOM), generator=generator, dtype=torch.float64).square().sum(1)
     student = normal / (chi / _FREEDOM).sqrt()[:, None]

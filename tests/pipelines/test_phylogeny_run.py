@@ -32,7 +32,7 @@ PARSIMONY += ("best_parsimony_local_search", "topology_tvd", "n_parsimony_evalua
 @pytest.fixture(autouse=True)
 def small_and_without_pictures(monkeypatch):
     monkeypatch.setattr(presentation, "save", blank_picture)
-    monkeypatch.setattr(references, "EXACT_SAMPLES", 500)
+    monkeypatch.setattr(references, "EXACT_SAMPLES", 2000)
 
 
 def patterns_of_run() -> Patterns:

@@ -15,7 +15,7 @@ from workbench.errors import InputError
 def test_six_taxa_enumerated(reference_data, generator):
     target = TreeTarget(small_sets.six_taxa(reference_data("phylogeny/DS5.fasta")))
     likelihood = TreeLikelihood(target.patterns, target.model(target.start))
-    config = exact_posterior.Config(n_samples=8000)
+    config = exact_posterior.Config(n_samples=40_000)
     found = exact_posterior.enumerate_posterior(config, likelihood, generator)
     estimate = found.log_marginal_likelihood
     error = (estimate.stderr**2 + small_sets.SIX_TAXA_LOG_MARGINAL_STDERR**2) ** 0.5
