@@ -67,9 +67,8 @@ class BridgeModel:
         self, x: Float[Tensor, "batch feature"], t: float | Float[Tensor, "batch"]
     ) -> Float[Tensor, "batch feature"]:
         """Data unit per time unit."""
-        return self.networks.velocity(*self._place(x, t)) * (
-            self.frame.length / self.frame.interval
-        )
+        factor = self.frame.length / self.frame.interval
+        return self._in_frame(self.networks.velocity, x, t) * factor
 
     def score(
         self, x: Float[Tensor, "batch feature"], t: float | Float[Tensor, "batch"]
@@ -78,7 +77,7 @@ class BridgeModel:
         if self.networks.score is None:
             raise InputError("this bridge has no score: train it with the method sf2m")
         factor = 1.0 if self.score_scaling == "plain" else 2.0 / self.relative_sigma**2
-        return self.networks.score(*self._place(x, t)) * (factor / self.frame.length)
+        return self._in_frame(self.networks.score, x, t) * (factor / self.frame.length)
 
     def growth(
         self, x: Float[Tensor, "batch feature"], t: float | Float[Tensor, "batch"]
@@ -86,7 +85,7 @@ class BridgeModel:
         """d log mass / dt in 1 / time unit. Raises InputError where no growth was learned."""
         if self.networks.growth is None:
             raise InputError("this bridge has no growth: train it with the method unbalanced")
-        return self.networks.growth(*self._place(x, t))[:, 0] / self.frame.interval
+        return self._in_frame(self.networks.growth, x, t)[:, 0] / self.frame.interval
 
     def drift(
         self, x: Float[Tensor, "batch feature"], t: float | Float[Tensor, "batch"], diffusion: float
@@ -102,9 +101,12 @@ class BridgeModel:
         v = self.velocity(x, t)
         return v if diffusion == 0 else v - 0.5 * diffusion**2 * self.score(x, t)
 
-    def _place(self, x: Tensor, t: float | Tensor) -> tuple[Tensor, Tensor]:
-        time = torch.as_tensor(t, dtype=x.dtype, device=x.device).expand(len(x))
-        return self.frame.position(x), self.frame.time(time)
+    def _in_frame(self, network: nn.Module, x: Tensor, t: float | Tensor) -> Tensor:
+        """The network at frame coordinates, in its own precision; the result in that of `x`."""
+        time = torch.as_tensor(t, dtype=torch.float64, device=x.device).expand(len(x))
+        z, s = self.frame.position(x), self.frame.time(time)
+        weight = next(network.parameters(), x)
+        return network(z.to(weight.dtype), s.to(weight.dtype)).to(x.dtype)
 
     def state_dict(self) -> dict[str, Any]:
         """The weights alone: frame, plans and options are made again from the data."""

@@ -24,7 +24,8 @@ from workbench.bridge.spline import second_derivatives
 from workbench.errors import InputError
 
 CHAINED = ("spline", "alicfm")
-_CHAINS = 16  # chains drawn per cell of the largest snapshot
+_CHAINS_PER_CELL = 16  # of the largest snapshot
+_MOST_CHAINS = 50_000
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,8 @@ def prepare(
     at = frame.time(times.double()).float()
     chains = None
     if config.method in CHAINED:
-        rows = Chain(plans).sample(_CHAINS * int(sizes.max()), generator)
+        n_chains = min(_CHAINS_PER_CELL * int(sizes.max()), _MOST_CHAINS)
+        rows = Chain(plans).sample(n_chains, generator)
         points = pooled[rows + offsets]
         chains = Chains(points, second_derivatives(points, at))
     table = _pair_table(plans, offsets)

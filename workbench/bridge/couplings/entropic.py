@@ -89,8 +89,6 @@ def entropic_plan(
         source, target, mass = _listed(left, right, solved, a, epsilon)
     else:
         source, target, mass = _drawn(left, right, solved, a, epsilon, pairs_per_cell, generator)
-    gaps = (part.double() for part in (x0[source] - x1[target]).split(2**18))
-    squared = torch.cat([gap.square().sum(1) for gap in gaps])
     return Plan(
         source,
         target,
@@ -98,7 +96,7 @@ def entropic_plan(
         len(x0),
         len(x1),
         method="entropic",
-        cost=float(mass @ squared),
+        cost=_cost(x0, x1, source, target, mass),
         marginal_error=solved.marginal_error,
         duality_gap=solved.duality_gap,
         converged=True,
@@ -237,6 +235,14 @@ def _tile(left: _Side, right: _Side, solved: Solved, epsilon: float, rows: slice
     """Conditional probabilities pi_ij / a_i of a tile of rows, normalised."""
     bias = right.log_weight + solved.g / epsilon - right.norm.double()
     return torch.softmax(left.z[rows] @ right.z.T + bias.to(left.z.dtype), dim=1)
+
+
+def _cost(x0: Tensor, x1: Tensor, source: Tensor, target: Tensor, mass: Tensor) -> float:
+    """sum of mass |x - y|^2, a part of the pairs at a time."""
+    total = 0.0
+    for i, j, weight in zip(*(t.split(2**18) for t in (source, target, mass)), strict=True):
+        total += float(weight @ (x0[i].double() - x1[j].double()).square().sum(1))
+    return total
 
 
 def _listed(

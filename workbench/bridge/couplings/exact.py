@@ -13,6 +13,8 @@ feasible whatever the solver did. In blocks it certifies each block, not the who
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -37,30 +39,24 @@ def exact_plan(
     """block   cells per block of the larger side; None = one problem over all cells
 
     Raises InputError where the problem would not fit into memory, where blocks are asked for without a
-    generator or with unequal weights, or where the solver did not reach the optimum."""
+    generator, or where the solver did not reach the optimum."""
     a, b = uniform(len(x0), weights0), uniform(len(x1), weights1)
     if block is None or max(len(x0), len(x1)) <= block:
         return _solve(x0, x1, a, b)
-    if generator is None or not all(bool((w == w[0]).all()) for w in (a, b)):
-        raise InputError(
-            "exact plans in blocks need a generator and equal weights: give both, or no block"
-        )
-    n_blocks = -(-max(len(x0), len(x1)) // block)
-    if min(len(x0), len(x1)) < n_blocks:
-        raise InputError(
-            f"{min(len(x0), len(x1))} cells cannot be cut into {n_blocks} blocks: take larger ones"
-        )
-    return _in_blocks(x0, x1, n_blocks, block, generator)
+    if generator is None:
+        raise InputError("an exact plan in random blocks needs a generator: give one, or no block")
+    return _in_blocks(x0, x1, a, b, block, generator)
 
 
 def _in_blocks(
-    x0: Tensor, x1: Tensor, n_blocks: int, block: int, generator: torch.Generator
+    x0: Tensor, x1: Tensor, a: Tensor, b: Tensor, block: int, generator: torch.Generator
 ) -> Plan:
     """Blocks share cells at their borders, so that every block has the same weight on both sides."""
-    left, right = (_cut(len(x), n_blocks, generator) for x in (x0, x1))
+    n_blocks = -(-max(len(x0), len(x1)) // block)
+    left, right = (_cut(weights, n_blocks, generator) for weights in (a, b))
     parts = []
     for (rows0, w0), (rows1, w1) in zip(left, right, strict=True):
-        plan = _solve(x0[rows0], x1[rows1], w0 / w0.sum(), w1 / w1.sum())
+        plan = _solve(x0[rows0], x1[rows1], w0, w1)
         parts.append((plan, rows0[plan.source], rows1[plan.target]))
     return Plan(
         source=torch.cat([source for _, source, _ in parts]),
@@ -77,16 +73,17 @@ def _in_blocks(
     )
 
 
-def _cut(n: int, n_blocks: int, generator: torch.Generator) -> list[tuple[Tensor, Tensor]]:
-    """Rows and weights of `n_blocks` parts of weight 1 / n_blocks of a random order of n cells."""
-    order = torch.randperm(n, generator=generator)
-    edge = torch.linspace(0.0, n, n_blocks + 1, dtype=torch.float64)
+def _cut(weights: Tensor, n_blocks: int, generator: torch.Generator) -> list[tuple[Tensor, Tensor]]:
+    """Rows and weights of `n_blocks` parts of equal total weight, of the cells in random order."""
+    order = torch.randperm(len(weights), generator=generator)
+    end = weights[order].cumsum(0)
+    start = torch.cat([end.new_zeros(1), end[:-1]])
+    edges = torch.linspace(0.0, float(end[-1]), n_blocks + 1, dtype=torch.float64).tolist()
     parts = []
-    for low, high in zip(edge[:-1].tolist(), edge[1:].tolist(), strict=True):
-        place = torch.arange(int(low), min(n, int(np.ceil(high))), dtype=torch.float64)
-        weight = (place + 1).clamp(max=high) - place.clamp(min=low)
-        kept = weight > 1e-9
-        parts.append((order[place[kept].long()], weight[kept] / n))
+    for low, high in itertools.pairwise(edges):
+        share = end.clamp(max=high) - start.clamp(min=low)
+        kept = share > 1e-9 / len(weights)
+        parts.append((order[kept], share[kept] / share[kept].sum()))
     return parts
 
 

@@ -37,21 +37,26 @@ def test_a_moved_copy_is_matched_to_itself(generator):
     assert plan.cost == pytest.approx(18.0)
 
 
-def test_blocks_keep_both_marginals(generator):
+@pytest.mark.parametrize("weighted", [False, True])
+def test_blocks_keep_both_marginals(generator, weighted):
     x0, x1 = _clouds(generator, 203, 170)
-    plan = exact_plan(x0, x1, block=40, generator=generator)
+    w0, w1 = torch.ones(203), torch.ones(170)
+    if weighted:
+        w0 = torch.rand(203, generator=generator)
+        w0[5] = 30.0  # a cell that fills more than a block
+    plan = exact_plan(x0, x1, w0, w1, block=40, generator=generator)
     dense = torch.from_numpy(plan.sparse().toarray())
-    torch.testing.assert_close(dense.sum(1), torch.full((203,), 1 / 203).double())
+    torch.testing.assert_close(dense.sum(1), w0.double() / w0.double().sum())
     torch.testing.assert_close(dense.sum(0), torch.full((170,), 1 / 170).double())
-    best = exact_plan(x0, x1).cost
+    best = exact_plan(x0, x1, w0, w1).cost
     assert best < plan.cost < 1.5 * best
     assert "blocks of 40" in plan.method
 
 
 def test_what_cannot_be_solved_is_said(generator):
     x0, x1 = _clouds(generator)
-    with pytest.raises(InputError, match="blocks"):
-        exact_plan(x0, x1, torch.rand(60), torch.ones(45), block=20, generator=generator)
+    with pytest.raises(InputError, match="needs a generator"):
+        exact_plan(x0, x1, block=20)
     with pytest.raises(InputError, match="weights of shape"):
         exact_plan(x0, x1, torch.ones(59))
     with pytest.raises(InputError, match="GiB"):
