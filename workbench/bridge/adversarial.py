@@ -22,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from workbench.bridge.networks import waves_for
 from workbench.bridge.objectives.adversarial import (
     discriminator_loss,
     generator_loss,
@@ -36,7 +37,6 @@ from workbench.training.fit import fit
 from workbench.training.optimise import Ema, apply_gradients
 
 _LARGEST_GRADIENT = 10.0
-_WAVES_FROM = 6  # snapshots from which time is offered as waves too
 
 
 class _Perceptron(nn.Module):
@@ -157,7 +157,7 @@ def init(config: Config, problem: BridgeProblem, generator: torch.Generator) -> 
             "alicfm learns from interior snapshots: give at least three, or take otcfm"
         )
     dim = problem.cells.shape[1]
-    waves = 4 if len(problem.times) >= _WAVES_FROM else 0
+    waves = waves_for(len(problem.times))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
         interpolant = AdversarialInterpolant(dim, config.width, waves)

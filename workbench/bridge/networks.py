@@ -1,7 +1,7 @@
 """Velocity, score and growth networks: perceptrons of position and time in the frame of `frame`.
 
-Three hidden layers of 64 units with SELU, as in the published runs for cells. Time enters as given and, in
-`TimeFeatures`, as sines: many snapshots need more than a straight dependence.
+Three hidden layers of 64 units with SELU, as in the published runs for cells. Time enters as given and,
+where snapshots are many, as sines and cosines too.
 """
 
 from __future__ import annotations
@@ -12,6 +12,12 @@ from typing import Protocol, runtime_checkable
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+
+def waves_for(n_times: int) -> int:
+    """Octaves of time that a network on so many snapshots is offered: a few are followed by time as it
+    is, a course of many turns is not."""
+    return 0 if n_times < 6 else 4 if n_times < 30 else 6
 
 
 class Field(nn.Module):

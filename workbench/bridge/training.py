@@ -30,7 +30,7 @@ from workbench.bridge import adversarial, batches
 from workbench.bridge.couplings.plan import Plan
 from workbench.bridge.frame import Frame
 from workbench.bridge.model import BridgeModel, Networks
-from workbench.bridge.networks import Field, Penalised, Proximal
+from workbench.bridge.networks import Field, Penalised, Proximal, waves_for
 from workbench.bridge.objectives.flow_matching import flow_matching
 from workbench.bridge.objectives.score_matching import drift_score_matching, plain_score_matching
 from workbench.bridge.options import BridgeConfig as Config
@@ -41,7 +41,6 @@ from workbench.training.optimise import Ema, apply_gradients
 
 MakeVelocity = Callable[[int], nn.Module]
 _LOWEST_RATE = 0.01  # of the learning rate, at the end of the cosine
-_WAVES_FROM = 6  # snapshots from which time is offered as waves too
 
 
 @dataclass
@@ -107,7 +106,7 @@ def init(
     """Untrained networks whose weights follow from the generator."""
     dim = problem.cells.shape[1]
     span = float(problem.times[-1] - problem.times[0])
-    waves = 4 if len(problem.times) >= _WAVES_FROM else 0
+    waves = waves_for(len(problem.times))
 
     def make(n_out: int) -> Field:
         return Field(dim, n_out, config.width, config.layers, waves, span)

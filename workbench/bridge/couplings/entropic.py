@@ -136,8 +136,8 @@ def _start(
     """Potential g to begin with: solved on a subsample for a large problem and extended to all
     targets; by halving epsilon from the mean cost down for a small one."""
     if max(len(x0), len(x1)) > SUBSAMPLE * 2:
-        rows = torch.multinomial(a, min(SUBSAMPLE, len(x0)), generator=generator)
-        columns = torch.multinomial(b, min(SUBSAMPLE, len(x1)), generator=generator)
+        rows = torch.multinomial(a, SUBSAMPLE, replacement=True, generator=generator)
+        columns = torch.multinomial(b, SUBSAMPLE, replacement=True, generator=generator)
         part0, part1 = uniform(len(rows), None), uniform(len(columns), None)
         small = x0[rows], x1[columns]
         solved = solve(*small, epsilon, part0, part1, tolerance, max_iterations, generator)
