@@ -57,13 +57,17 @@ def pick(
     n: int,
     seed: int,
 ) -> Float[Tensor, "n feature"]:
-    """`n` of these cells; with replacement only where there are fewer, or weights that differ."""
+    """`n` of these cells by systematic sampling in a random order: each in proportion to its weight, and
+    none twice unless its share is above 1 / n."""
     generator = torch.Generator().manual_seed(seed)
-    if weights is None or bool((weights == weights[0]).all()):
-        if len(cells) >= n:
-            return cells[torch.randperm(len(cells), generator=generator)[:n]]
-        return cells[torch.randint(len(cells), (n,), generator=generator)]
-    return cells[torch.multinomial(weights, n, replacement=True, generator=generator)]
+    if weights is None:
+        weights = torch.ones(len(cells))
+    order = torch.randperm(len(cells), generator=generator)
+    upper = weights[order].double().cumsum(0)
+    offset = torch.rand(1, generator=generator, dtype=torch.float64)
+    marks = (torch.arange(n, dtype=torch.float64) + offset) / n * upper[-1]
+    rows = torch.searchsorted(upper, marks, right=True).clamp_(max=len(cells) - 1)
+    return cells[order[rows]]
 
 
 @dataclass(frozen=True, eq=False)

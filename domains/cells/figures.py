@@ -36,7 +36,7 @@ def embedding(
     colours = time_colours(len(points))
     for cells, name, colour in zip(points, names, colours, strict=True):
         shown = cells[thinned(len(cells), MOST_POINTS // len(points))]
-        axes.plot(*shown.T, ".", ms=3.5, color=colour, alpha=0.6, label=name, mec="none")
+        axes.plot(*shown.T, "o", ms=3.5, color=colour, alpha=0.7, label=name, mec="none")
     streamlines(axes, np.concatenate(list(points)), np.concatenate(list(velocity)))
     if paths is not None:
         for k in range(min(paths.shape[1], 12)):
@@ -81,7 +81,7 @@ def held_out(
                 place.plot(*shown.T, "o", ms=5, color=GREY, label=name, mec="none")
             else:
                 colour = COLOURS[(k - 1) % len(COLOURS)]
-                place.plot(*shown.T, ".", ms=4, color=colour, alpha=0.7, label=name, mec="none")
+                place.plot(*shown.T, "o", ms=2.8, color=colour, alpha=0.8, label=name, mec="none")
         place.set_title(title, pad=4)
         place.set_xlabel(labels[0])
     first = np.atleast_1d(axes)[0]
@@ -188,7 +188,7 @@ def fates(
     grey = background[thinned(len(background), 1500)]
     picture: Any = None
     for k, place in enumerate(np.atleast_1d(axes)):
-        place.plot(*grey.T, ".", ms=2, color=GREY, mec="none")
+        place.plot(*grey.T, "o", ms=2.5, color=GREY, mec="none")
         picture = place.scatter(*points.T, c=probability[:, k], s=8, cmap="viridis", vmin=0, vmax=1)
         place.set_title(names[k])
         place.set_xlabel(labels[0])
@@ -203,7 +203,7 @@ def scatter(
     """Inferred against true values, with the line of equality."""
     figure, axes = new_figure(4.2, 3.8)
     rows = thinned(len(truth), MOST_POINTS)
-    axes.plot(truth[rows], found[rows], ".", ms=3, alpha=0.4, color=COLOURS[0], mec="none")
+    axes.plot(truth[rows], found[rows], "o", ms=2.5, alpha=0.4, color=COLOURS[0], mec="none")
     ends = [float(min(truth.min(), found.min())), float(max(truth.max(), found.max()))]
     axes.plot(ends, ends, "--", color=DARK, lw=1.0, label="equal")
     axes.set_xlabel(with_unit(xlabel, unit))
@@ -235,7 +235,7 @@ def legend_at_right(axes: Axes, title: str) -> None:
         frameon=False,
         loc="upper left",
         bbox_to_anchor=(1.0, 1.0),
-        markerscale=2.5,
+        markerscale=1.6,
         ncols=2 if many else 1,
     )
 
