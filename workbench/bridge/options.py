@@ -149,9 +149,9 @@ class DataToEnergyConfig:
     sigma: float = 1.0
     n_steps: int = 20
     sweeps: int = 8
-    backward_steps: int = 200
-    forward_steps: int = 300
-    starts: int = 128
+    backward_steps: int = 150
+    forward_steps: int = 250
+    starts: int = 64
     paths: int = 4
     off_policy: float = 0.5
     buffer_size: int = 4096

@@ -131,7 +131,7 @@ def test_gaussian_to_gaussian_energy(generator):
 
 @pytest.mark.slow
 def test_gaussian_to_gaussian_energy_converges(generator):
-    _check(DataToEnergyConfig(sweeps=8), 0.06, generator)
+    _check(DataToEnergyConfig(sweeps=6), 0.06, generator)
 
 
 @pytest.mark.slow
@@ -141,7 +141,7 @@ def test_plane_mixture_keeps_all_modes(generator):
     means = 3.0 * torch.stack([angle.cos(), angle.sin()], dim=1)
     target = GaussianMixture(means, torch.full((8,), 0.4))
     data = torch.randn(4000, 2, generator=generator) * 0.5
-    config = DataToEnergyConfig(sigma=2.0, sweeps=6, forward_steps=400)
+    config = DataToEnergyConfig(sigma=2.0, sweeps=5)
     state = data_to_energy.train(config, data, target, generator)
     found = state.forward_average.module.sample(data[:2000], generator)[-1]
     exact, other = (target.exact_samples(2000, generator).float() for _ in range(2))
