@@ -78,7 +78,12 @@ HIGHER_IS_BETTER = (
 )
 # What a run of the other target is known by.
 OF_PARSIMONY = ("best_parsimony", "n_distinct_best")
-OF_POSTERIOR = ("log_marginal_likelihood", "log_marginal_likelihood_error", "asdsf")
+OF_POSTERIOR = (
+    "log_marginal_likelihood",
+    "log_marginal_likelihood_error",
+    "asdsf",
+    "n_likelihood_evaluations",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +141,9 @@ def evaluate(c: Comparison) -> Figures:
     figures = _marginal_likelihood(c) | _topologies(c) | _splits(c) | _trees(c)
     if c.is_learned:
         figures |= _weights(c) | _probabilities(c)
+    else:
+        why = "chains do not tell with what probability they draw a tree"
+        figures["log_p_correlation"] = Figure(None, why=why)
     why = "a run of --target posterior looks for no parsimonious trees"
     return figures | {name: Figure(None, why=why) for name in OF_PARSIMONY}
 

@@ -96,6 +96,8 @@ class MrBayesOptions:
 class Config(CommonOptions, GFlowNetConfig):
     """Trees of an alignment: their posterior under a substitution model, or the most parsimonious."""
 
+    device: Literal["auto", "cpu"] = "auto"
+    """Likelihoods, parsimony and the policy's subtrees are compiled for the CPU."""
     alignment: Path | None = None
     """FASTA, PHYLIP or NEXUS; default: 16 mammals, 600 sites of BRCA1."""
     taxa: tuple[str, ...] = ()

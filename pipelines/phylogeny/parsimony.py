@@ -36,6 +36,7 @@ from workbench.samples import WeightedSamples
 TEST_TREES = 200
 BACKWARD_DRAWS = 32
 LOCAL_STARTS = 50
+_OF_A_LAW = ("topology_tvd", "log_p_correlation")
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +96,7 @@ def _run_search(
         "best_parsimony": Figure(found.best, n=found.n_evaluations),
         "n_distinct_best": Figure(len(found.trees), n=found.n_evaluations),
         **_of_posterior(),
+        **{name: Figure(None, why="a search has no law of trees") for name in _OF_A_LAW},
     }
     figures |= evaluation.costs(searched.cost, "n_parsimony_evaluations", None)
     consensus = _write_best(config, problem, folder.samples, found.trees, found.steps, {})

@@ -17,6 +17,9 @@ from domains.phylogeny.rooting import outgroup_tips
 from domains.phylogeny.tree_target import TreeTarget
 from pipelines.phylogeny.options import EMBEDDED, Config
 from workbench.errors import InputError, nearest
+from workbench.gflownet import training_loss
+from workbench.gflownet.options import NetworkConfig
+from workbench.gflownet.training_loss import ON_GIVEN_OBJECTS
 from workbench.training.devices import set_threads
 
 SMALLEST = 4
@@ -74,13 +77,8 @@ def problem(config: Config) -> Problem:
     if config.outgroup:
         outgroup_tips(patterns.names, config.outgroup)
     target = TreeTarget(patterns, parse_model(config.model), config.length_rate)
-    free = target.specification.free
-    if config.method == "gflownet" and free:
-        raise InputError(
-            f"--model {config.model} leaves {', '.join(free)} open, which the GFlowNet does not sample: "
-            "give values in braces (workbench phylogeny score --optimise all finds them), or take "
-            "--method mcmc"
-        )
+    if config.method == "gflownet":
+        _check_training(config, target.specification.free)
     warnings = alignment.warnings + ((FIFTH_STATE,) if config.gaps == "fifth-state" else ())
     source = (
         f"{path.name} ({alignment.file_format}): {patterns.n_taxa} taxa, {patterns.n_sites} sites, "
@@ -89,6 +87,36 @@ def problem(config: Config) -> Problem:
     return Problem(
         patterns, target, source, hashlib.sha256(path.read_bytes()).hexdigest(), warnings
     )
+
+
+def _check_training(config: Config, free: tuple[str, ...]) -> None:
+    """What the GFlowNet of trees cannot do, although others can."""
+    if free:
+        raise InputError(
+            f"--model {config.model} leaves {', '.join(free)} open, which the GFlowNet does not sample: "
+            "give values in braces (workbench phylogeny score --optimise all finds them), or take "
+            "--method mcmc"
+        )
+    asked = training_loss.needs(config)
+    beyond = asked.partial or asked.stop or asked.potential or asked.inflow
+    if beyond or asked.prior_exponent is not None or config.objective in ON_GIVEN_OBJECTS:
+        raise InputError(
+            f"--objective {config.objective} needs more than the policy over trees tells: take tb, "
+            "log-variance, db or subtb"
+        )
+    for name, chosen, only in (
+        ("backward", config.backward, "uniform"),
+        ("ensemble.heads", config.ensemble.heads, 1),
+        ("network", config.network, NetworkConfig()),
+        ("temperature.final", config.temperature.final, 1.0),
+    ):
+        if chosen != only:
+            raise InputError(
+                f"--{name} does not apply to the GFlowNet of trees: leave it out (its own options are "
+                "those of --forest)"
+            )
+    if config.temperature.kind == "conditional":
+        raise InputError("--temperature.kind conditional is not for trees: take annealed or fixed")
 
 
 def embedded_alignment() -> Path:

@@ -90,6 +90,13 @@ def test_trees(text, words, tmp_path, capsys):
         (["--within", "-1"], "--within is -1"),
         (["--credible", "1.5"], "--credible is 1.5"),
         (["--enumerate-up-to", "9"], "too many trees"),
+        (["--objective", "fl-db"], "take tb"),
+        (["--objective", "forward-kl"], "take tb"),
+        (["--backward", "learned"], "--backward does not apply"),
+        (["--network.width", "64"], "--network does not apply"),
+        (["--ensemble.heads", "2"], "--ensemble.heads does not apply"),
+        (["--temperature.final", "2"], "--temperature.final does not apply"),
+        (["--temperature.kind", "conditional"], "take annealed or fixed"),
         (["--aligment", "x"], 'did you mean "--alignment"'),
     ],
 )

@@ -127,6 +127,30 @@ def test_a_parsimony_run_tells_its_stages_apart(tmp_path):
     assert "raw policy" in said and "search alone, equal cost" in said and "fifth state" in said
 
 
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--objective", "subtb", "--replay.kind", "diverse", "--replay.paths", "backward"],
+        [
+            "--objective",
+            "log-variance",
+            "--local-search.rounds",
+            "1",
+            "--exploration.epsilon",
+            "0.1",
+        ],
+        ["--objective", "db", "--forest.lengths", "bins", "--temperature.kind", "annealed"],
+        ["--forest.order", "any", "--model", "HKY{2.5}+F+G4{0.5}", "--no-reference"],
+    ],
+    ids=lambda flags: " ".join(flags[:2]),
+)
+def test_options_of_the_gflownet(flags, tmp_path):
+    assert run(tmp_path / "run", *flags) == 0
+    figures = metrics(tmp_path / "run")
+    assert figures["log_marginal_likelihood"]["value"] < 0
+    assert -1 <= figures["log_p_correlation"]["value"] <= 1
+
+
 def test_a_search_alone(tmp_path):
     assert run(tmp_path / "run", "--target", "parsimony", "--method", "search") == 0
     figures = metrics(tmp_path / "run")
