@@ -14,6 +14,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+# Norms of a usual start would drown the edges: from a small one, what grows is what is needed.
+SMALL = 0.03
+
 
 class StructuredVelocity(nn.Module):
     """[batch, gene] -> [batch, gene]; the time is not an input, so genes alone must explain the change.
@@ -26,7 +29,7 @@ class StructuredVelocity(nn.Module):
     def __init__(self, n_genes: int, hidden: int, shrinkage: float) -> None:
         super().__init__()
         self.shrinkage = shrinkage
-        self.theta = nn.Parameter(torch.randn(n_genes, hidden, n_genes) / n_genes**0.5)
+        self.theta = nn.Parameter(SMALL * torch.randn(n_genes, hidden, n_genes) / n_genes**0.5)
         self.bias = nn.Parameter(torch.zeros(n_genes, hidden))
         self.inner = nn.Parameter(torch.randn(n_genes, hidden, hidden) / hidden**0.5)
         self.inner_bias = nn.Parameter(torch.zeros(n_genes, hidden))

@@ -62,8 +62,11 @@ class Timecourse:
         )
 
 
-def read_timecourse(path: Path, time_key: str, time_unit: str = "") -> Timecourse:
-    """The cells of an .h5ad file. Raises InputError for a file that cannot be read or is unfit."""
+def read_timecourse(
+    path: Path, time_key: str, time_unit: str = "", bins: int | None = None
+) -> Timecourse:
+    """The cells of an .h5ad file, their times joined into `bins` where given. Raises InputError for a file
+    that cannot be read or is unfit."""
     if not path.is_file():
         raise InputError(f"there is no file {path}: give the path of an .h5ad file")
     try:
@@ -71,10 +74,12 @@ def read_timecourse(path: Path, time_key: str, time_unit: str = "") -> Timecours
     except (OSError, KeyError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path} cannot be read as .h5ad ({reason})") from error
-    return timecourse(data, time_key, time_unit)
+    return timecourse(data, time_key, time_unit, bins)
 
 
-def timecourse(data: AnnData, time_key: str, time_unit: str = "") -> Timecourse:
+def timecourse(
+    data: AnnData, time_key: str, time_unit: str = "", bins: int | None = None
+) -> Timecourse:
     """`data` with its time column read. Raises InputError for a missing column (naming those there
     are), times without a number or an order, one time alone, or a time with too few cells."""
     if time_key not in data.obs:
@@ -96,14 +101,35 @@ def timecourse(data: AnnData, time_key: str, time_unit: str = "") -> Timecourse:
         raise InputError(
             f"all cells have the same {time_key} ({names[0]}): two or more times are needed"
         )
+    course = Timecourse(data, time_key, times.astype(float), unit, names, when)
+    if bins is not None:
+        return binned(course, bins)
     for i, name in enumerate(names):
         n = int((when == i).sum())
         if n < FEWEST_CELLS:
             raise InputError(
                 f"time {name} of {time_key} has {n} cells: leave it out of the file, or give "
-                f"{FEWEST_CELLS} or more"
+                f"{FEWEST_CELLS} or more, or join times by --time-bins"
             )
-    return Timecourse(data, time_key, times.astype(float), unit, names, when)
+    return course
+
+
+def binned(course: Timecourse, n: int) -> Timecourse:
+    """The times joined into `n` bins of about equally many cells, each at the mean time of its cells: for
+    simulations and pseudotimes, where nearly every cell has a time of its own. Raises InputError."""
+    if not 2 <= n < course.n_times:
+        raise InputError(
+            f"{course.n_times} times cannot be joined into {n} bins: give 2 or more, and fewer than there are"
+        )
+    value = course.times[course.when]
+    edges = np.quantile(value, np.linspace(0, 1, n + 1))[1:-1]
+    when = np.unique(np.searchsorted(edges, value, side="right"), return_inverse=True)[1]
+    times = np.array([value[when == i].mean() for i in range(when.max() + 1)])
+    for i, time in enumerate(times):
+        if (size := int((when == i).sum())) < FEWEST_CELLS:
+            raise InputError(f"the bin at time {time:g} has {size} cells: take fewer bins")
+    names = tuple(f"{time:g}" for time in times)
+    return Timecourse(course.data, course.time_key, times, course.time_unit, names, when)
 
 
 def _numbers(column: pd.Series, key: str, unit: str) -> tuple[np.ndarray, np.ndarray, str]:

@@ -26,7 +26,6 @@ from workbench.errors import InputError, nearest
 from workbench.runs.folder import RunFolder
 from workbench.runs.metrics import Figure
 
-HIDDEN = 32
 FEWEST = 4
 TREE_SEEDS = 3
 
@@ -108,7 +107,7 @@ def _fit(
         sigma=config.sigma,
         steps=config.network.steps,
         batch=config.batch,
-        learning_rate=config.learning_rate,
+        learning_rate=config.network.learning_rate,
         ema_decay=config.ema_decay,
         coupling=config.coupling,
     )
@@ -117,7 +116,7 @@ def _fit(
         half,
         torch.from_numpy(problem.course.times),
         generator,
-        velocity=lambda dim: StructuredVelocity(dim, HIDDEN, config.network.penalty),
+        velocity=lambda dim: StructuredVelocity(dim, config.network.hidden, config.network.penalty),
         folder=folder,
         name=f"network-{seed}",
     )

@@ -43,9 +43,13 @@ class NetworkOptions:
     """How many of the most variable genes where none are named."""
     seeds: int = 5
     """Fits on half of the cells each; an edge's score is averaged over them."""
-    steps: int = 2000
+    steps: int = 500
     """Gradient steps of each fit."""
-    penalty: float = 0.005
+    learning_rate: float = 5e-3
+    """Of each fit."""
+    hidden: int = 16
+    """Hidden units per target gene."""
+    penalty: float = 1.0
     """Weight of the group penalty: larger = fewer edges."""
     truth: Path | None = None
     """CSV with columns source and target (or Gene1 and Gene2) of the true edges."""
@@ -67,12 +71,16 @@ class FateOptions:
 class Config(CommonOptions):
     """Trajectories of cells from snapshots, validated on held-out times beside unlearned rivals."""
 
+    device: Literal["cpu"] = "cpu"
+    """Small networks on small batches: the processor is faster than a GPU."""
     input: Path | None = None
     """An .h5ad file; none = the embedded myoblasts, or a simulation."""
     time_key: str | None = None
     """Column of obs with the times: numbers or ordered categories."""
     time_unit: str = ""
     """What one unit of the times is called, as in h or days."""
+    time_bins: int | None = None
+    """Join the times into so many bins of equally many cells, as for a pseudotime."""
     simulate: CircuitName | None = None
     """Simulate this gene circuit in place of reading a file."""
     simulator: SimulatorOptions = field(default_factory=SimulatorOptions)

@@ -112,12 +112,13 @@ def _simulated(config: Config) -> simulator.Simulation | None:
 
 def _course(config: Config, truth: simulator.Simulation | None) -> Timecourse:
     if truth is not None:
-        return timecourse(truth.anndata(), "time", "simulated time")
+        return timecourse(truth.anndata(), "time", "simulated time", config.time_bins)
     if config.input is None:
-        return read_timecourse(EMBEDDED, config.time_key or "hours", config.time_unit or "h")
+        key, unit = config.time_key or "hours", config.time_unit or "h"
+        return read_timecourse(EMBEDDED, key, unit, config.time_bins)
     if config.time_key is None:
         raise InputError("--time-key is missing: name the column of obs that holds the times")
-    return read_timecourse(config.input, config.time_key, config.time_unit)
+    return read_timecourse(config.input, config.time_key, config.time_unit, config.time_bins)
 
 
 def _held_out(config: Config, course: Timecourse) -> tuple[int, ...]:

@@ -34,7 +34,7 @@ def preset(name: Preset) -> Config:
             imputed_cells=60,
             simulator=SimulatorOptions(cells=100),
             fates=FateOptions(paths=5, cells=40),
-            network=NetworkOptions(seeds=2, steps=200, most_genes=10),
+            network=NetworkOptions(seeds=2, steps=100, most_genes=10),
             adversarial=AdversarialConfig(pretrain_steps=100, steps=100),
         )
     return replace(
@@ -47,5 +47,5 @@ def preset(name: Preset) -> Config:
         eval_cells=2000,
         n_components=50,
         adversarial=AdversarialConfig(pretrain_steps=1000, steps=70_000),
-        network=NetworkOptions(seeds=10, steps=10_000),
+        network=NetworkOptions(seeds=20, steps=2000),
     )

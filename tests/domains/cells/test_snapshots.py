@@ -101,3 +101,16 @@ def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "bad.h5ad").write_text("no hdf5")
     with pytest.raises(InputError, match="cannot be read"):
         read_timecourse(tmp_path / "bad.h5ad", "day")
+
+
+def test_a_time_per_cell_is_joined_into_bins_of_equal_size():
+    data = course_data(list(np.arange(40.0)))
+    with pytest.raises(InputError, match="or join times by --time-bins"):
+        timecourse(data, "day")
+    course = timecourse(data, "day", bins=4)
+    assert [len(course.at(i)) for i in range(4)] == [10] * 4
+    assert course.times.tolist() == [4.5, 14.5, 24.5, 34.5]
+    with pytest.raises(InputError, match="cannot be joined into 40 bins"):
+        timecourse(data, "day", bins=40)
+    with pytest.raises(InputError, match="take fewer bins"):
+        timecourse(data, "day", bins=10)
