@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
+from domains.crystals._neutral_kernels import least_unusual
 from workbench.errors import InputError, nearest
 
 # The main formation-energy run of Crystal-GFN (arXiv 2310.04925).
@@ -87,29 +89,22 @@ def elements(symbols: Sequence[str]) -> Elements:
         electronegativity=np.array([row["electronegativity"] for row in rows]),
         first_state=np.cumsum([0, *counts]),
         state=np.array([state for state, _ in flat], dtype=np.int64),
-        state_cost=np.array([_UNUSUAL * (s not in row["common_states"]) for s, row in flat]),
+        state_cost=np.array([float(_UNUSUAL * (s not in row["common_states"])) for s, row in flat]),
         ionic_radius_a=np.array([radius for row in rows for radius in row["ionic_radii_a"]]),
         ion_cost_ev=np.array([cost for row in rows for cost in row["ion_cost_ev"]]),
         covalent_radius_a=np.array([row["covalent_radius_a"] for row in rows]),
     )
 
 
-def neutral_states(chosen: Elements, kinds: Sequence[int], counts: Sequence[int]) -> list[int]:
-    """The oxidation state of each element `kinds` (ascending) of a neutral composition with these
-    `counts`: the choice that is the least unusual, with the fewest cases of a more electronegative
-    element being the more positive one; an empty list where no choice is neutral."""
-    best: tuple[float, list[int]] = (np.inf, [])
-    partial: list[tuple[float, int, list[int]]] = [(0.0, 0, [])]
-    for kind, count in zip(kinds, counts, strict=True):
-        grown = []
-        for cost, charge, taken in partial:
-            for j in range(int(chosen.first_state[kind]), int(chosen.first_state[kind + 1])):
-                state = int(chosen.state[j])
-                wrong = sum(other < 0 < state for other in taken)
-                extra = chosen.state_cost[j] + _AGAINST_ELECTRONEGATIVITY * wrong
-                grown.append((cost + extra, charge + count * state, [*taken, state]))
-        partial = grown
-    for cost, charge, taken in partial:
-        if charge == 0 and cost < best[0]:
-            best = (cost, taken)
-    return best[1]
+def neutral_states(
+    chosen: Elements, kinds: Int[np.ndarray, "kind"], counts: Int[np.ndarray, "kind"]
+) -> Int[np.ndarray, "kind"] | None:
+    """The oxidation state of each element `kinds` (ascending) of a composition with these `counts`: of the
+    neutral choices the least unusual, with the fewest pairs in which the more electronegative element is the
+    positive one; None where no choice is neutral."""
+    found = np.zeros(len(kinds), dtype=np.int64)
+    neutral = least_unusual(
+        *(chosen.first_state, chosen.state, chosen.state_cost),
+        *(kinds, counts, float(_AGAINST_ELECTRONEGATIVITY), found),
+    )
+    return found if neutral else None

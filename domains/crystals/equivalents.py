@@ -39,6 +39,7 @@ class Equivalents:
         self.parameters = parameters
         self.environment = parameters.environment
         self._known: dict[bytes, tuple[float, bool]] = {}
+        self._lists: dict[int, list[list[int]]] = {}
 
     def log_multiplicity_and_claim(
         self, state: OrbitState
@@ -64,11 +65,18 @@ class Equivalents:
         group = self.environment.groups[int(state.group[row])]
         position = state.position[row].numpy()
         there = position >= 0
-        images = wyckoff().permutations[group - 1][:, position[there]]
-        element = np.broadcast_to(state.element[row].numpy()[there], images.shape)
-        code = np.sort(element * 32 + images, axis=1)
-        distinct = np.unique(code, axis=0)
-        return np.stack([distinct // 32, distinct % 32], axis=-1)
+        letters = position[there].tolist()
+        elements = state.element[row].numpy()[there].tolist()
+        found = {
+            tuple(sorted(zip(elements, [image[letter] for letter in letters], strict=True)))
+            for image in self._permutations(group)
+        }
+        return np.array(sorted(found))
+
+    def _permutations(self, group: int) -> list[list[int]]:
+        if group not in self._lists:
+            self._lists[group] = wyckoff().permutations[group - 1].tolist()
+        return self._lists[group]
 
     def _hands(self, group: int) -> int:
         other = _OTHER_HAND.get(self.environment.groups[group])

@@ -44,7 +44,7 @@ def neutral(crystals: Crystals) -> Bool[np.ndarray, "crystal"]:
     found = []
     for row in crystals.kind:
         kinds, counts = np.unique(row[row >= 0], return_counts=True)
-        found.append(bool(neutral_states(crystals.elements, kinds.tolist(), counts.tolist())))
+        found.append(neutral_states(crystals.elements, kinds, counts) is not None)
     return np.array(found)
 
 

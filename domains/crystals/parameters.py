@@ -136,10 +136,12 @@ def ions(
     elements: Elements, counts: Int[np.ndarray, "element"]
 ) -> tuple[Float[np.ndarray, "element"], Float[np.ndarray, "element"], float]:
     """Oxidation state and ionic radius (A) of each element of a neutral composition, and the volume (A^3)
-    that its ions fill."""
+    that its ions fill. Raises ValueError for one that is not neutral."""
     kinds = counts.nonzero()[0]
-    chosen = neutral_states(elements, kinds.tolist(), counts[kinds].tolist())
+    chosen = neutral_states(elements, kinds, counts[kinds])
     charge, radius = np.zeros(len(elements)), np.zeros(len(elements))
+    if chosen is None:
+        raise ValueError("this composition has no neutral choice of oxidation states")
     for kind, state in zip(kinds, chosen, strict=True):
         own = slice(elements.first_state[kind], elements.first_state[kind + 1])
         charge[kind] = state

@@ -25,12 +25,13 @@ from domains.crystals.crystals import Crystals
 from domains.crystals.equivalents import Equivalents
 from domains.crystals.orbits import OrbitState
 from workbench.errors import InputError
+from workbench.gflownet.states import select
 
 Target = Literal["formation-energy", "window", "density"]
 
 CLOSEST = 0.7
-_CLOSENESS = 3.0  # eV/atom for atoms on top of each other
-_WRONG_SYMMETRY = 1.0  # eV/atom
+_CLOSENESS = 1.5  # eV/atom for atoms on top of each other
+_WRONG_SYMMETRY = 0.5  # eV/atom
 _AMU_PER_A3 = 1.66053907  # g/cm^3
 
 
@@ -82,23 +83,22 @@ class Reward:
         self.config, self.energy, self.equivalents = config, energy, equivalents
 
     def __call__(self, crystals: Crystals, orbits: OrbitState) -> Float[Tensor, "batch"]:
-        log_multiplicity, claims = self.equivalents.log_multiplicity_and_claim(orbits)
-        return self.log_reward(crystals, claims.numpy()) - log_multiplicity
-
-    def log_reward(
-        self, crystals: Crystals, claims: Bool[np.ndarray, "crystal"]
-    ) -> Float[Tensor, "crystal"]:
-        """log R, without the division by equivalent descriptions; `claims`: whose symmetry is right."""
-        config = self.config
+        """Crystals that are too close are not looked at further: theirs is not divided by m."""
         closest = crystals.closest_ratio()
-        able = (closest >= CLOSEST) & claims
         score = np.full(len(crystals), self._worst())
         score -= _CLOSENESS * np.maximum(CLOSEST - closest, 0.0) / CLOSEST
-        score -= _WRONG_SYMMETRY * ~claims
-        rows = able.nonzero()[0]
+        log_m = np.zeros(len(crystals))
+        rows = (closest >= CLOSEST).nonzero()[0]
+        if len(rows):
+            found = self.equivalents.log_multiplicity_and_claim(
+                select(orbits, torch.from_numpy(rows))
+            )
+            log_m[rows], claims = found[0].numpy(), found[1].numpy()
+            score[rows[~claims]] -= _WRONG_SYMMETRY
+            rows = rows[claims]
         if len(rows):
             score[rows] = self._score(crystals.select(rows))
-        return torch.from_numpy(config.beta * score)
+        return torch.from_numpy(self.config.beta * score - log_m)
 
     def _worst(self) -> float:
         low = self.config.window[0]

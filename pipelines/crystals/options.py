@@ -66,6 +66,8 @@ class Config(CommonOptions):
     replay: ReplayConfig = field(
         default_factory=lambda: ReplayConfig("prioritised", capacity=4000, fraction=0.5)
     )
+    seeds: int = 1000
+    """Random crystals in the replay buffer before the first step."""
     width: int = 256
     """Hidden units of the policy's perceptrons."""
     layers: int = 2
@@ -85,7 +87,7 @@ class Config(CommonOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        positive = ("steps", "batch", "width", "layers", "bins", "n_samples", "max_atoms")
+        positive = ("steps", "batch", "width", "layers", "bins", "n_samples", "seeds", "max_atoms")
         for name in (*positive, "min_elements"):
             if getattr(self, name) < 1:
                 flag = name.replace("_", "-")

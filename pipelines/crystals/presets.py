@@ -22,13 +22,14 @@ def preset(name: Preset) -> Config:
         return replace(
             config,
             energy="ionic",
-            max_atoms=6,
-            steps=120,
-            batch=48,
-            width=96,
-            n_samples=150,
-            relax=3,
-            playground_steps=200,
+            max_atoms=4,
+            steps=60,
+            batch=32,
+            width=64,
+            seeds=150,
+            n_samples=60,
+            relax=2,
+            playground_steps=60,
         )
     return replace(
         config,

@@ -21,7 +21,7 @@ from domains.crystals.random_search import random_crystals
 from domains.crystals.reward import RewardConfig, allowed
 from pipelines.crystals.options import Config
 from pipelines.crystals.prepare import Problem, generator
-from workbench.gflownet import algorithm, rollout, states
+from workbench.gflownet import algorithm, replay, rollout, states
 from workbench.gflownet.evaluation import total_variation
 from workbench.gflownet.options import GFlowNetConfig
 from workbench.gflownet.trajectories import Needs
@@ -45,9 +45,11 @@ def train(config: Config, problem: Problem, folder: RunFolder) -> Fitted:
 
     def step(state: Any) -> tuple[Any, Mapping[str, float]]:
         inner, info = state[0], {}
+        if inner.steps_done == 0:
+            info |= _begin(config, problem, inner)
         round_, rest = divmod(inner.steps_done, every)
-        if problem.fitted is not None and rest == 0 and round_ < config.fit.rounds:
-            info |= _label(config, problem, inner, round_)
+        if problem.fitted is not None and rest == 0 and 0 < round_ < config.fit.rounds:
+            info |= _label(config, problem, inner, _proposals(config, problem, inner))
         inner, found = algorithm.step(sampler, problem.environment, inner)
         return (inner, *state[1:]), {**found, **info}
 
@@ -62,42 +64,49 @@ def train(config: Config, problem: Problem, folder: RunFolder) -> Fitted:
     )
 
 
+def _begin(config: Config, problem: Problem, state: algorithm.State) -> dict[str, float]:
+    """Random crystals: some are labelled for the first fit, all go to the replay buffer, so that the sampler
+    sees allowed crystals from the first step; log Z starts from the fitted energy."""
+    random, environment, info = state.generator, problem.environment, {}
+    crystals, objects = random_crystals(environment, problem.equivalents, config.seeds, random)
+    if problem.fitted is not None:
+        n = config.fit.labels // config.fit.rounds
+        info = _label(config, problem, state, crystals.select(range(min(n, len(crystals)))))
+    policy: Any = state.policy
+    if state.buffer is not None:
+        behaviour = policy.backward_behaviour(len(crystals), random)
+        seeds = rollout.backward(environment, behaviour, objects, random)
+        state.buffer = replay.add(config.replay, state.buffer, seeds)
+    drawn = algorithm.sample(environment, policy, config.batch, random)
+    policy.log_z.data.fill_(algorithm.log_mean_weight(policy.score(drawn, Needs())[0]))
+    return info
+
+
 def _label(
-    config: Config, problem: Problem, state: algorithm.State, round_: int
+    config: Config, problem: Problem, state: algorithm.State, proposals: Crystals
 ) -> dict[str, float]:
-    """Label new proposals (random crystals at first), fit the fast energy, renew rewards made with the
-    old one."""
-    fitted = problem.fitted
+    """Label proposals, fit the fast energy, renew the rewards that were made with the old one."""
+    fitted, info = problem.fitted, {}
     assert fitted is not None
-    n = config.fit.labels // config.fit.rounds
-    if round_ == 0:
-        made, _ = random_crystals(problem.environment, problem.equivalents, n, state.generator)
-        proposals = made
-    else:
-        proposals = _proposals(problem, state, n)
     labels = problem.energy.formation_energy_ev_per_atom(proposals)
-    info = {}
-    if round_ > 0:
+    if len(fitted.labels):
         info["fit_error_new"] = fitted.error_ev_per_atom(proposals, labels)
     fitted.add(proposals, labels)
     info["fit_error"] = fitted.fit(config.fit.steps)
     info["labels"] = float(len(fitted.labels))
-    buffer, policy = state.buffer, state.policy
+    buffer = state.buffer
     if buffer is not None and buffer.filled:
         kept = states.select(buffer.final, torch.arange(buffer.filled))
         renewed = problem.environment.log_reward(kept)
         buffer.log_reward[: buffer.filled] = renewed.to(buffer.log_reward.dtype)
-    if round_ == 0:
-        drawn = algorithm.sample(problem.environment, policy, config.batch, state.generator)
-        scores = policy.score(drawn, Needs())[0]  # type: ignore[operator]
-        policy.log_z.data.fill_(algorithm.log_mean_weight(scores))
     return info
 
 
-def _proposals(problem: Problem, state: algorithm.State, n: int) -> Crystals:
-    """Up to `n` different crystals of the sampler itself that are allowed and not labelled yet."""
+def _proposals(config: Config, problem: Problem, state: algorithm.State) -> Crystals:
+    """Up to a round's number of new crystals of the sampler itself, allowed and all different."""
     fitted = problem.fitted
     assert fitted is not None and fitted.crystals is not None
+    n = config.fit.labels // config.fit.rounds
     final = algorithm.sample(
         problem.environment, state.policy, _PROPOSALS * n, state.generator
     ).final

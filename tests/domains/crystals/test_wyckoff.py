@@ -69,7 +69,12 @@ def test_letters_systems_and_mirror_pairs():
     table = wyckoff()
     assert table.letter(table.positions(225)[0]) == "a"
     assert table.letter(table.positions(47)[-1]) == "A"
-    assert [str(table.symbol[g - 1]) for g in (1, 221, 225, 227)] == ["P1", "Pm-3m", "Fm-3m", "Fd-3m"]
+    assert [str(table.symbol[g - 1]) for g in (1, 221, 225, 227)] == [
+        "P1",
+        "Pm-3m",
+        "Fm-3m",
+        "Fd-3m",
+    ]
     assert len(N_SHAPE) == 7
     for first, second in MIRROR_PAIRS:
         assert len(table.positions(first)) == len(table.positions(second))
