@@ -11,6 +11,7 @@ Both are extras. Perron and Furnon, OR-Tools; Lamm et al., "Finding near-optimal
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import time
 from typing import Any
 

@@ -34,7 +34,7 @@ from workbench.gflownet.trajectories import Needs, Scores, Trajectories
 from workbench.nets.gin import GIN
 
 _LOGIT, _FLOW, _POTENTIAL, _BACK, _STOP, _STOP_POTENTIAL = range(6)
-_BACKWARD_HINT = 0.25  # of the forward hint's scale, at the start of training
+_BACKWARD_HINT = 0.1  # of the forward hint's scale, at the start of training
 
 
 @dataclass(frozen=True)
