@@ -2,8 +2,8 @@
 
     q(t) = p_k / width   in bin k,     p_tail rate exp(-rate (t - end))   beyond the last bin
 
-A density on the whole half-line, so that importance weights are exact (Zhou et al., "PhyloGFN", 2024, put lengths
-at the bins' ends and correct afterwards). Before training p_k is the mass of the gamma law that the
+A density on the whole half-line, so that importance weights are exact (Zhou et al., "PhyloGFN", 2024, put
+lengths at the bins' ends and correct afterwards). Before training p_k is the mass of the gamma law that the
 partials suggest.
 """
 

@@ -3,8 +3,9 @@
     q(t) = sum_k w_k Gamma(t; shape_k, rate_k = shape_k / mean_k)
     log mean_k = log mean_0 + network,   shape_k = 1/4 + exp(log shape_0 + spread_k + network)
 
-The posterior of a length with N changes on L sites is about Gamma(N + 1, L + rate of the prior), an exponential law
-where nothing changed; mean_0 and shape_0 come from the star of three subtrees (`_subtree_feature_kernels`).
+The posterior of a length with N changes on L sites is about Gamma(N + 1, L + rate of the prior), an
+exponential law where nothing changed; mean_0 and shape_0 come from the star of three subtrees
+(`_star_kernels`).
 Lengths are drawn and weighed on the whole half-line: nothing is clipped (Zhou et al. 2024 clip the
 logarithm and keep the unclipped density).
 """

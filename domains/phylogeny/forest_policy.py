@@ -5,8 +5,8 @@ joined or passed over for good:
 
     P_F(pair k) = p_k prod_{l before k} (1 - p_l) / (1 - prod_l (1 - p_l)),   p = sigmoid(logit)
 
-so that a tree has one trajectory (up to equal keys) and P_B is known. "any": softmax over all pairs, P_B uniform
-over the trees of the forest that can be split. Logits and laws of lengths: see `forest_network`.
+so that a tree has one trajectory (up to equal keys) and P_B is known. "any": softmax over all pairs, P_B
+uniform over the trees of the forest that can be split. Logits and laws of lengths: see `forest_network`.
 Source: Zhou et al., "PhyloGFN" (2024, arXiv 2310.08774), who use a transformer over all roots at each
 step, and any order.
 """
@@ -23,17 +23,16 @@ from torch import Tensor, nn
 from domains.phylogeny.branch_length_bins import Bins
 from domains.phylogeny.branch_lengths import GammaMixture
 from domains.phylogeny.forest import Forest, ForestState
+from domains.phylogeny.forest_moves import ForestMoves, ForestSplits
 from domains.phylogeny.forest_network import ForestNetwork, scores_of
 from domains.phylogeny.forest_options import ForestOptions, Order
-from domains.phylogeny.forest_walk import Record, Walk
-from domains.phylogeny.subtrees import Guide, Subtrees, last_of
+from domains.phylogeny.forest_walk import CHUNK, Record, Walk
+from domains.phylogeny.subtrees import Guide
 from workbench.errors import InputError
 from workbench.gflownet import scoring, states
 from workbench.gflownet.options import Exploration
 from workbench.gflownet.policy import Behaviour
 from workbench.gflownet.trajectories import Needs, Scores, Trajectories
-
-CHUNK = 32  # trajectories at a time, so that their subtrees stay in the cache
 
 
 class ForestPolicy(nn.Module):
@@ -172,7 +171,9 @@ class ForestPolicy(nn.Module):
             logits = nn.functional.logsigmoid(logits) + passed.cumsum(-1) - passed
         return torch.log_softmax(torch.where(allowed, logits, -torch.inf), -1)
 
-    def _lengths(self, record: Record, embedded: Tensor, mean: Tensor) -> Float[Tensor, "batch step"]:
+    def _lengths(
+        self, record: Record, embedded: Tensor, mean: Tensor
+    ) -> Float[Tensor, "batch step"]:
         """log-densities of the lengths."""
         first, second = torch.stack(record.first, 1), torch.stack(record.second, 1)
         lengths = torch.stack(record.lengths, 1)
@@ -210,147 +211,3 @@ class WalkCounter:
 
     def __init__(self) -> None:
         self.n_walks = 0
-
-
-class ForestMoves:
-    """Forward moves of one rollout. Its subtrees are embedded when they are made."""
-
-    def __init__(self, policy: ForestPolicy, exploration: Exploration) -> None:
-        self._policy, self._exploration = policy, exploration
-        self._walk: Walk | None = None
-
-    @torch.no_grad()
-    def sample(
-        self, state: ForestState, row: Int[Tensor, "alive"], generator: torch.Generator
-    ) -> tuple[Tensor, Float[Tensor, "alive"]]:
-        policy = self._policy
-        if self._walk is None:
-            self._start(state)
-        assert self._walk is not None
-        walk, n = self._walk, len(row)
-        ending = walk.n_trees(row) == 2
-        action = torch.zeros(n, 3 if policy.forest.with_lengths else 1, dtype=torch.float64)
-        log_prob = torch.zeros(n, dtype=torch.float64)
-        for part, draw in ((~ending, self._merge), (ending, self._end)):
-            some = part.nonzero().squeeze(1)
-            if len(some):
-                action[some], log_prob[some] = draw(row[some], generator)
-        if walk.complete and len(walk.record.actions) == policy.forest.max_steps:
-            policy.recent = walk.record
-        return action if policy.forest.with_lengths else action[:, 0].long(), log_prob
-
-    def _start(self, state: ForestState) -> None:
-        policy = self._policy
-        policy.recent = None
-        walk = policy.walk(state)
-        leaves, n = policy.leaves(), len(state.roots)
-        self._embedded = leaves.new_zeros(n, walk.n_subtrees, leaves.shape[1])
-        self._embedded[:, : len(leaves)] = leaves
-        if not walk.complete:
-            rows, names = (state.roots >= policy.guide.n_taxa).nonzero(as_tuple=True)
-            embedded = policy.network.embed(walk.seen(rows, names))
-            self._embedded[rows, walk.at[rows, names]] = embedded
-        self._queries = policy.network.queries(self._embedded)
-        self._table = scores_of(self._queries, self._queries)
-        self._walk = walk
-
-    def _merge(self, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Chooses a pair, then its lengths."""
-        policy, walk = self._policy, self._walk
-        assert walk is not None
-        choice = walk.choice(rows)
-        one, other = choice.subtrees.unbind(2)
-        scores = self._table[rows[:, None], one, other]
-        logits = policy.network.pair_logits(choice.features, scores)
-        logits = logits / self._exploration.temperature
-        log_p = policy.choice_law(logits, choice.n_allowed).double()
-        if self._exploration.epsilon > 0.0:
-            log_p = _mixed(log_p, choice.n_allowed, self._exploration.epsilon)
-        chosen = torch.multinomial(log_p.exp(), 1, generator=generator)
-        log_prob = log_p.gather(1, chosen).squeeze(1)
-        names = choice.names[torch.arange(len(rows)), chosen.squeeze(1)]
-        star = walk.take(rows, choice, chosen.squeeze(1), names)
-        number = policy.forest.pair_number(names[:, 0], names[:, 1]).double()[:, None]
-        if star is None:
-            self._finish(rows, names, torch.zeros(len(rows), 2).double(), number[:, 0].long())
-            return number, log_prob
-        mean = (walk.record.present[-1][:, None] @ self._embedded[rows]).squeeze(1)
-        joined = self._embedded[rows[:, None], walk.record.ends[-1]]
-        hidden = policy.hidden(joined, mean, walk.record.star[-1])
-        raw = policy.network.first(hidden)
-        first = policy.law.sample(star.law, raw, generator)
-        log_prob = log_prob + policy.law.log_prob(star.law, raw, first)
-        law = walk.second(star, first)
-        raw = policy.raw_second(hidden, star.law, law, first)
-        second = policy.law.sample(law, raw, generator)
-        log_prob = log_prob + policy.law.log_prob(law, raw, second)
-        lengths = torch.stack([first, second], 1)
-        action = torch.cat([number, lengths], 1)
-        self._finish(rows, names, lengths, action)
-        return action, log_prob
-
-    def _end(self, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Joins the last tree with taxon 0."""
-        policy, walk = self._policy, self._walk
-        assert walk is not None
-        law = walk.take_last(rows)
-        names = torch.tensor([[0, 1]]).expand(len(rows), -1)
-        lengths = torch.zeros(len(rows), 2, dtype=torch.float64)
-        number, log_prob = torch.zeros(len(rows), 1).double(), torch.zeros(len(rows)).double()
-        if law is None:
-            self._finish(rows, names, lengths, number[:, 0].long())
-            return number, log_prob
-        raw = policy.raw_last(self._embedded[rows, walk.record.ends[-1][:, 0]], law)
-        lengths[:, 1] = policy.law.sample(law, raw, generator)
-        log_prob = policy.law.log_prob(law, raw, lengths[:, 1])
-        action = torch.cat([number, lengths], 1)
-        self._finish(rows, names, lengths, action)
-        return action, log_prob
-
-    def _finish(self, rows: Tensor, names: Tensor, lengths: Tensor, action: Tensor) -> None:
-        policy, walk = self._policy, self._walk
-        assert walk is not None
-        made, seen = walk.finish(rows, names, lengths, action)
-        embedded = policy.network.embed(seen)
-        queries = policy.network.queries(embedded)
-        self._embedded[rows, made], self._queries[rows, made] = embedded, queries
-        scores = scores_of(queries[:, None], self._queries[rows])[:, 0]
-        self._table[rows, made] = scores
-        self._table[rows, :, made] = scores
-
-
-class ForestSplits:
-    """Backward moves of one rollout."""
-
-    def __init__(self, policy: ForestPolicy) -> None:
-        self._policy = policy
-        self._keys: Tensor | None = None
-
-    @torch.no_grad()
-    def sample(
-        self, state: ForestState, row: Int[Tensor, "alive"], generator: torch.Generator
-    ) -> tuple[Tensor, Float[Tensor, "alive"]]:
-        policy, n_taxa = self._policy, self._policy.guide.n_taxa
-        may = state.roots >= n_taxa
-        if policy.order == "sorted":
-            if self._keys is None:
-                self._keys = node_keys(policy.guide, state)
-            place = (state.roots - n_taxa).clamp_min(0)
-            keys = self._keys[row].gather(1, place)
-            may = last_of(torch.where(may, keys, -torch.inf))
-        name = torch.multinomial(may.double(), 1, generator=generator).squeeze(1)
-        return name, -may.sum(1).double().log()
-
-
-def node_keys(guide: Guide, state: ForestState) -> Float[Tensor, "batch merge"]:
-    """Places of merges in the sorted order, by node - n."""
-    rows = torch.arange(len(state.roots))
-    parts = [Subtrees(guide, states.select(state, some)).node_keys for some in rows.split(CHUNK)]
-    return torch.cat([torch.from_numpy(part) for part in parts])
-
-
-def _mixed(log_p: Tensor, n_allowed: Tensor, epsilon: float) -> Tensor:
-    """With probability epsilon a uniform choice."""
-    allowed = torch.arange(log_p.shape[1]) < n_allowed[:, None]
-    mixed = (1.0 - epsilon) * log_p.exp() + epsilon / n_allowed[:, None]
-    return torch.where(allowed, mixed.log(), -torch.inf)

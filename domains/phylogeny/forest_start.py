@@ -1,7 +1,7 @@
 """A first tree without any training, and the taxon from which forests are best hung.
 
-Neighbour joining on distances between subtrees (Saitou & Nei, "The neighbor-joining method", 1987), with partials
-and lengths renewed at every merge. Which taxon waits until last changes nothing in the law that is
+Neighbour joining on distances between subtrees (Saitou & Nei, "The neighbor-joining method", 1987), with
+partials and lengths renewed at every merge. Which taxon waits until last changes nothing in the law that is
 learned, but much in how good the first guesses are: each is tried, and the best tree decides.
 """
 
@@ -38,9 +38,7 @@ def neighbour_joining(guide: Guide, forest: Forest) -> ForestState:
     return forest.step(state, _action(forest, row, row + 1, last))
 
 
-def _action(
-    forest: Forest, left: Tensor, right: Tensor, lengths: Float[Tensor, "1 2"]
-) -> Tensor:
+def _action(forest: Forest, left: Tensor, right: Tensor, lengths: Float[Tensor, "1 2"]) -> Tensor:
     number = forest.pair_number(left, right)
     if not forest.with_lengths:
         return number

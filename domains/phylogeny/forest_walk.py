@@ -17,6 +17,8 @@ from domains.phylogeny.forest_network import ForestNetwork
 from domains.phylogeny.forest_options import Order
 from domains.phylogeny.subtrees import Guide, Star, Subtrees
 
+CHUNK = 32  # trajectories at a time, so that their subtrees stay in the cache
+
 
 @dataclass
 class Choice:

@@ -23,9 +23,34 @@ from domains.phylogeny.patterns import Patterns
 from domains.phylogeny.priors import TreePrior
 from domains.phylogeny.subtrees import Guide, fitch_guide, likelihood_guide
 from domains.phylogeny.trees import Trees
+from workbench.gflownet.options import (
+    Exploration,
+    GFlowNetConfig,
+    ReplayConfig,
+    TemperatureConfig,
+)
 from workbench.gflownet.trajectories import Needs, Trajectories
 
 Target = Literal["posterior", "parsimony"]
+
+
+def recommended(target: Target, steps: int, batch: int = 64) -> GFlowNetConfig:
+    """Options of the training. The log-variance objective needs no log Z, which moves by hundreds while the
+    temperature falls; at the reward's own temperature the law of a first policy would settle on the
+    first good trees it meets."""
+    return GFlowNetConfig(
+        objective="log-variance",
+        backward="uniform",
+        steps=steps,
+        batch=batch,
+        learning_rate=3e-3,
+        ema_decay=0.99,
+        exploration=Exploration(epsilon=0.05, temperature=1.5, annealed=0.6),
+        replay=ReplayConfig("diverse", capacity=1000, fraction=0.25, paths="stored"),
+        temperature=TemperatureConfig(
+            "annealed", initial=0.1 if target == "posterior" else 0.2, final=1.0, annealed=0.5
+        ),
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from domains.phylogeny import _star_kernels
 from domains.phylogeny import _subtree_feature_kernels as kernels
 from domains.phylogeny.forest import ForestState
 from domains.phylogeny.likelihood import known_states
@@ -109,7 +110,7 @@ class Subtrees:
         self.roots = state.roots.numpy().copy()
         n, n_taxa = self.roots.shape
         self._parts = np.empty((n, *guide.tips.shape), np.float32)
-        self._distances = np.empty((n, n_taxa, n_taxa), np.float32)
+        self._distances = np.zeros((n, n_taxa, n_taxa), np.float32)
         self.keys = np.full((n, n_taxa), -np.inf)
         self.node_keys = np.full((n, n_taxa - 1), -np.inf)
         self.members = torch.eye(n_taxa).repeat(n, 1, 1)
@@ -181,7 +182,9 @@ class Subtrees:
         third = np.empty(n, np.int64)
         at = (rows.numpy(), left.numpy(), right.numpy())
         shared = (guide.frequencies, guide.weights, guide.beta, guide.rate)
-        kernels.star_first(self._parts, self._distances, self.roots, *at, *shared, law, ends, third)
+        _star_kernels.star_first(
+            self._parts, self._distances, self.roots, *at, *shared, law, ends, third
+        )
         return Star(self, at, torch.from_numpy(law), torch.from_numpy(third), ends)
 
     def second_law(self, star: Star, length: Float[Tensor, "row"]) -> Float[Tensor, "row 2"]:
@@ -189,7 +192,7 @@ class Subtrees:
         guide, out = self.guide, np.empty((len(length), 2))
         shared = (guide.frequencies, guide.weights, guide.beta, guide.rate)
         third, given = star.third.numpy(), length.numpy()
-        kernels.star_second(self._parts, *star.at, third, given, *shared, star.ends, out)
+        _star_kernels.star_second(self._parts, *star.at, third, given, *shared, star.ends, out)
         return torch.from_numpy(out)
 
     def last_law(self, rows: Tensor) -> Float[Tensor, "row 2"]:
@@ -197,7 +200,7 @@ class Subtrees:
         guide, out = self.guide, np.empty((len(rows), 2))
         ends = torch.zeros_like(rows).numpy()
         shared = (guide.frequencies, guide.weights, guide.beta, guide.rate)
-        kernels.last_edge(self._parts, rows.numpy(), ends, ends + 1, *shared, out)
+        _star_kernels.last_edge(self._parts, rows.numpy(), ends, ends + 1, *shared, out)
         return torch.from_numpy(out)
 
     def join(

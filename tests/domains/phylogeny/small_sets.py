@@ -34,3 +34,14 @@ def random_patterns(n_taxa: int, n_patterns: int, generator: torch.Generator) ->
     weights = torch.randint(1, 4, (n_patterns,), generator=generator).double()
     names = tuple(f"taxon_{i}" for i in range(n_taxa))
     return Patterns(names, states, weights, int(weights.sum()))
+
+
+def related_patterns(n_taxa: int, n_sites: int, generator: torch.Generator) -> Patterns:
+    """Sequences of which each is copied from an earlier one, with every fifth site drawn anew."""
+    bases = 2 ** torch.randint(4, (n_taxa, n_sites), generator=generator)
+    drawn_anew = torch.rand(n_taxa, n_sites, generator=generator) < 0.2
+    for taxon in range(1, n_taxa):
+        parent = int(torch.randint(taxon, (1,), generator=generator))
+        bases[taxon] = torch.where(drawn_anew[taxon], bases[taxon], bases[parent])
+    names = tuple(f"taxon_{i}" for i in range(n_taxa))
+    return Patterns(names, bases.to(torch.uint8), torch.ones(n_sites).double(), n_sites)

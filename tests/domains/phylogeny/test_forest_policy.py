@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from domains.phylogeny.forest import ForestState
 from domains.phylogeny.forest_options import ForestOptions
 from domains.phylogeny.phylogfn import PhyloGFN
 from domains.phylogeny.trees import topology_keys
-from tests.domains.phylogeny.small_sets import random_patterns
+from tests.domains.phylogeny.small_sets import related_patterns
 from workbench.errors import InputError
 from workbench.gflownet import algorithm, rollout
 from workbench.gflownet.options import (
@@ -26,7 +27,7 @@ from workbench.gflownet.trajectories import Needs, Trajectories
 POSTERIOR = [("posterior", ForestOptions(order=order, lengths=lengths, width=16))
              for order, lengths in itertools.product(("sorted", "any"), ("mixture", "bins"))]  # fmt: skip
 PARSIMONY = [("parsimony", ForestOptions(order=order, width=16)) for order in ("sorted", "any")]
-WITH_GAPS = [("parsimony", ForestOptions(gaps="fifth-state", width=16))]
+WITH_GAPS = [("parsimony", ForestOptions(gaps="fifth-state-any", width=16))]
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -35,12 +36,12 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def built(target: str, options: ForestOptions, n_taxa: int = 6, seed: int = 0) -> PhyloGFN:
     """With weights away from their zeros, so that every part takes part."""
-    patterns = random_patterns(n_taxa, 30, generator(seed))
+    patterns = related_patterns(n_taxa, 40, generator(seed))
     phylo = PhyloGFN.build(patterns, target, None, options, generator(seed))
     g = generator(seed + 1)
     with torch.no_grad():
         for parameter in phylo.policy.network.parameters():
-            parameter += 0.1 * torch.randn(parameter.shape, generator=g)
+            parameter += 0.05 * torch.randn(parameter.shape, generator=g)
     return phylo
 
 
@@ -93,7 +94,10 @@ def test_backward_trajectories_are_possible_forward(target, options):
     phylo = built(target, options, n_taxa=8)
     drawn = algorithm.sample(phylo.environment, phylo.policy, 40, generator(2))
     back = rollout.backward(
-        phylo.environment, phylo.policy.backward_behaviour(40, generator(3)), drawn.final, generator(3)
+        phylo.environment,
+        phylo.policy.backward_behaviour(40, generator(3)),
+        drawn.final,
+        generator(3),
     )
     scores = phylo.policy.score(back, Needs())[0]
     assert bool(scores.log_pf.isfinite().all())
@@ -121,32 +125,42 @@ def test_gradient_is_that_of_the_score():
         assert (sides[0] - sides[1]) / (2 * h) == pytest.approx(slope, rel=2e-2, abs=2e-2)
 
 
-@pytest.mark.parametrize("order", ["sorted", "any"])
-@pytest.mark.parametrize("objective", ["tb", "subtb"])
-def test_training_reaches_the_law_of_the_reward(order, objective):
-    """105 trees, in proportion to exp(-steps / 4), by all means of the core at once."""
-    options = ForestOptions(order=order, width=16, temperature=4.0)
-    phylo = built("parsimony", options, seed=3)
+def trained(order: str, objective: str, steps: int, search: int) -> tuple[float, float]:
+    """Distance from the law of 15 trees, exp(-steps / 3), before and after training."""
+    options = ForestOptions(order=order, width=16, temperature=3.0)
+    phylo = built("parsimony", options, n_taxa=5, seed=3)
     config = GFlowNetConfig(
         objective=objective,
         backward="uniform",
-        steps=60,
-        batch=48,
+        steps=steps,
+        batch=32,
         learning_rate=1e-2,
         exploration=Exploration(epsilon=0.1, annealed=0.7),
-        replay=ReplayConfig(kind="diverse", capacity=100, fraction=0.25),
-        local_search=LocalSearchConfig(rounds=1 if objective == "tb" else 0),
+        replay=ReplayConfig(kind="diverse", capacity=15, fraction=0.25, paths="backward"),
+        local_search=LocalSearchConfig(rounds=search, depth=3),
         ema_decay=0.9,
     )
-    g = generator(5)
-    state = algorithm.init(config, phylo.environment, g, policy=phylo.policy)
+    state = algorithm.init(config, phylo.environment, generator(5), policy=phylo.policy)
     everything = every_trajectory(phylo)
     before = distance(phylo, everything, state.policy)
     for _ in range(config.steps):
-        state, _ = algorithm.step(config, phylo.environment, state)
-    after = distance(phylo, everything, state.average.module)
-    assert after < 0.05
-    assert after < 0.5 * before
+        state, info = algorithm.step(config, phylo.environment, state)
+        assert math.isfinite(info["loss"])
+    return before, distance(phylo, everything, state.average.module)
+
+
+@pytest.mark.parametrize(("order", "objective"), [("sorted", "subtb"), ("any", "tb")])
+def test_training_approaches_the_law_of_the_reward(order, objective):
+    before, after = trained(order, objective, steps=25, search=int(order == "any"))
+    assert after < 0.8 * before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order", ["sorted", "any"])
+@pytest.mark.parametrize("objective", ["tb", "log-variance", "subtb"])
+def test_training_reaches_the_law_of_the_reward(order, objective):
+    _, after = trained(order, objective, steps=400, search=0)
+    assert after < 0.03
 
 
 @torch.no_grad()
@@ -154,8 +168,9 @@ def distance(phylo: PhyloGFN, everything: Trajectories, policy) -> float:
     """Total variation between the policy's exact law over trees and the reward's."""
     log_pf = policy.score(everything, Needs())[0].log_pf.sum(1)
     _, tree = topology_keys(phylo.trees_of(everything.final)).unique(return_inverse=True)
-    law = torch.zeros(105, dtype=torch.float64).index_add(0, tree, log_pf.exp())
-    reward = torch.zeros(105, dtype=torch.float64)
+    n_trees = int(tree.max()) + 1
+    law = torch.zeros(n_trees, dtype=torch.float64).index_add(0, tree, log_pf.exp())
+    reward = torch.zeros(n_trees, dtype=torch.float64)
     reward[tree] = everything.log_reward.exp()
     return 0.5 * float((law - reward / reward.sum()).abs().sum())
 
