@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ from domains.cells.timecourse import column_of
 from pipelines.cells.learned import fit_bridge, paths_of
 from pipelines.cells.options import Config, MethodName
 from pipelines.cells.prepare import Problem
-from pipelines.cells.validation import Fold, first_within
+from pipelines.cells.validation import Fold, first_within, plans_of
 from workbench.bridge.model import BridgeModel
 from workbench.runs.folder import RunFolder
 
@@ -76,16 +75,17 @@ def fit_final(config: Config, problem: Problem, chosen: Chosen, folder: RunFolde
         generator = problem.generator(config.seed, f"final-{chosen.method}-{member}")
         name = f"final-{member}"
         model = fit_bridge(
-            config, chosen.method, problem.snapshots, generator, folder, name, _cache(folder)
+            config,
+            chosen.method,
+            problem.snapshots,
+            generator,
+            problem.generator(config.seed, f"plans-{chosen.method}").initial_seed(),
+            plans_of(folder),
+            folder,
+            name,
         )
         models.append(model)
     return Ensemble(chosen, models, time.perf_counter() - wall, time.process_time() - cpu)
-
-
-def _cache(folder: RunFolder) -> Path:
-    path = folder.checkpoints / "plans"
-    path.mkdir(exist_ok=True)
-    return path
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ import torch
 from domains.cells.comparison import Prediction, pick
 from domains.cells.snapshots import CellSnapshots
 from pipelines.cells.options import Config, MethodName
+from workbench.bridge.couplings.solve import solve_plans
 from workbench.bridge.model import BridgeModel
 from workbench.bridge.options import BridgeConfig
 from workbench.bridge.simulation import Paths, ode, sde
@@ -20,7 +21,6 @@ STOCHASTIC = ("sf2m",)
 BROWNIAN = ("sf2m", "sbcfm")
 MOST_PUSHED = 5000
 SDE_STEPS = 50
-# the game of alicfm costs several plain steps: its matching stage takes as many as the other methods
 
 
 def bridge_options(config: Config, method: MethodName, has_population: bool) -> BridgeConfig:
@@ -48,23 +48,31 @@ def fit_bridge(
     method: MethodName,
     shots: CellSnapshots,
     generator: torch.Generator,
+    plan_seed: int,
+    cache: Path,
     folder: RunFolder | None = None,
     name: str = "training",
-    cache: Path | None = None,
 ) -> BridgeModel:
-    """A bridge through all of `shots`; leave out before what is held out."""
+    """A bridge through all of `shots`; leave out before what is held out. The couplings follow from
+    `plan_seed` alone, so trainings of one method on the same cells share them, kept in `cache`."""
     masses = None if shots.population is None else shots.population.tolist()
     options = bridge_options(config, method, masses is not None)
+    weights = None if _equal(shots) else shots.masses
+    masses = masses if method == "unbalanced" else None
+    seeded = torch.Generator().manual_seed(plan_seed)
+    plans = solve_plans(
+        options, shots.values, shots.times, seeded, weights=weights, masses=masses, cache=cache
+    )
     return train(
         options,
         shots.values,
         shots.times,
         generator,
-        weights=None if _equal(shots) else shots.masses,
-        masses=masses if method == "unbalanced" else None,
+        weights=weights,
+        masses=masses,
+        plans=plans,
         folder=folder,
         name=name,
-        cache=cache,
     )
 
 

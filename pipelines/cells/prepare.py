@@ -28,6 +28,7 @@ from pipelines.cells.options import Config
 from workbench.errors import InputError
 from workbench.training.devices import set_threads
 
+FEWEST_FOR_ALICFM = 3
 EMBEDDED = Path(simulator.__file__).parent / "data" / "hsmm-myoblasts.h5ad"
 
 
@@ -91,6 +92,7 @@ def problem(config: Config) -> Problem:
         config.n_genes,
         config.n_components if truth is None else course.data.n_vars,
     )
+    _check_times(config, course)
     weights = _weights(config, course)
     made = Problem(course, truth, options, weights, None, _held_out(config, course))
     shots = made.snapshots  # reads all values once, so that bad ones are refused before any folder
@@ -135,6 +137,23 @@ def _held_out(config: Config, course: Timecourse) -> tuple[int, ...]:
                 f"{', '.join(course.names[i] for i in interior) or 'none (there are two times)'}"
             )
     return tuple(dict.fromkeys(found))
+
+
+def _check_times(config: Config, course: Timecourse) -> None:
+    """alicfm learns from times between the first and the last of a training; validation takes one away, and
+    the choice of auto another."""
+    if config.holdout == ("none",):
+        left = course.n_times
+    elif "auto" in config.method and "alicfm" in config.candidates:
+        left = course.n_times - 2
+    else:
+        left = course.n_times - 1
+    asked = "alicfm" in config.method or ("auto" in config.method and "alicfm" in config.candidates)
+    if asked and left < FEWEST_FOR_ALICFM:
+        raise InputError(
+            f"alicfm needs {FEWEST_FOR_ALICFM} times in each training and {left} of {course.n_times} would be "
+            "left by validation: leave it out, or give --holdout none"
+        )
 
 
 def _weights(config: Config, course: Timecourse) -> np.ndarray | None:

@@ -143,7 +143,9 @@ def _run(
     missing = [task for task in tasks if done[task] is None]
     for start in range(0, len(missing), config.processes):
         part = missing[start : start + config.processes]
-        arguments = [(config, shots, task, _seed(config, problem, task)) for task in part]
+        arguments = [
+            (config, shots, task, *_seeds(config, problem, task), plans_of(folder)) for task in part
+        ]
         results = run_in_processes(
             "pipelines.cells.validation:run_task", arguments, config.processes
         )
@@ -153,19 +155,27 @@ def _run(
     return {task: result for task, result in done.items() if result is not None}
 
 
-def _seed(config: Config, problem: Problem, task: Task) -> int:
-    stage = f"{task.fold}-{task.target}-{task.method}-{task.seed}"
-    return problem.generator(config.seed, stage).initial_seed()
+def plans_of(folder: RunFolder) -> Path:
+    """Where solved couplings are kept."""
+    return folder.checkpoints / "plans"
+
+
+def _seeds(config: Config, problem: Problem, task: Task) -> tuple[int, int]:
+    """Of the training, and of the couplings, which all seeds of a method share."""
+    stage = f"{task.fold}-{task.target}-{task.method}"
+    mine = problem.generator(config.seed, f"{stage}-{task.seed}").initial_seed()
+    return mine, problem.generator(config.seed, f"plans-{stage}").initial_seed()
 
 
 def run_task(
-    config: Config, shots: CellSnapshots, task: Task, seed: int
+    config: Config, shots: CellSnapshots, task: Task, seed: int, plan_seed: int, cache: Path
 ) -> tuple[Prediction, float]:
     """Train on all times of `shots` but the target, and push the cells before it there."""
     torch.set_num_threads(config.threads)
     generator = torch.Generator().manual_seed(seed)
     began = time.perf_counter()
-    model = fit_bridge(config, task.method, shots.without(task.target), generator, name=task.name)
+    kept = shots.without(task.target)
+    model = fit_bridge(config, task.method, kept, generator, plan_seed, cache, name=task.name)
     prediction = push(model, shots, task.target, generator)
     return prediction, time.perf_counter() - began
 

@@ -131,7 +131,8 @@ def test_every_method_runs_on_the_simulator(method, tmp_path):
         TINY,
         method=(method,),
         simulate="toggle-with-growth",
-        simulator=SimulatorOptions(cells=40, times=(0.0, 1.0, 2.0)),
+        simulator=SimulatorOptions(cells=40, times=(0.0, 1.0, 2.0, 2.5)),
+        holdout=("1",),
         adversarial=adversarial,
         ensemble=1,
     )
@@ -202,6 +203,7 @@ def test_a_given_representation_is_marked_and_has_no_genes(file, tmp_path):
         (["--time-key", "day", "--growth-key", "g"], 'no growth column "g"'),
         (["--time-key", "day", "--simulate", "cycle"], "--input and --simulate"),
         (["--time-key", "day", "--method", "otcmf"], "otcmf"),
+        (["--time-key", "day", "--method", "alicfm"], "alicfm needs 3 times"),
         (["--time-key", "day", "--unbalanced.mass-source", "given"], "needs population sizes"),
     ],
 )
