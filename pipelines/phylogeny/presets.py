@@ -27,8 +27,6 @@ from pipelines.phylogeny.options import (
 from workbench.errors import InputError, nearest
 from workbench.gflownet.options import Exploration, ReplayConfig, TemperatureConfig
 
-# The policy has its own backward law: the one order in which a tree is built, or a uniform one.
-_TRAINING: dict[str, Any] = {"backward": "uniform", "learning_rate": 3e-3}
 N_EMBEDDED = 16
 SMOKE_TAXA = ("Human", "Galago", "Mouse", "Cow", "Horse", "Anteater")
 
@@ -44,7 +42,7 @@ def preset(
     _check("target", target, typing.get_args(Target))
     chosen = method or "gflownet"
     _check("method", chosen, typing.get_args(Method))
-    config = Config(preset=name, target=target, method=chosen, **_TRAINING)  # type: ignore[arg-type]
+    config = Config(preset=name, target=target, method=chosen, **_training(target))  # type: ignore[arg-type]
     tables = {"smoke": _smoke, "laptop": _laptop, "paper": _paper}
     return tables[name](config, _n_taxa(alignment), alignment is None)
 
@@ -52,6 +50,19 @@ def preset(
 def _check(option: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
         raise InputError(f'unknown {option} "{value}"{nearest(value, known)}: one of {known}')
+
+
+def _training(target: str) -> dict[str, Any]:
+    """As `domains.phylogeny.phylogfn.recommended` has it. The policy has a backward law of its own."""
+    initial = 0.1 if target == "posterior" else 0.2
+    return {
+        "objective": "log-variance",
+        "backward": "uniform",
+        "learning_rate": 3e-3,
+        "exploration": Exploration(epsilon=0.05, temperature=1.5, annealed=0.6),
+        "replay": ReplayConfig("diverse", capacity=1000, fraction=0.25),
+        "temperature": TemperatureConfig("annealed", initial, 1.0, 0.5),
+    }
 
 
 def _n_taxa(alignment: str | None) -> int:
@@ -68,6 +79,7 @@ def _smoke(config: Config, n_taxa: int, is_embedded: bool) -> Config:
         taxa=SMOKE_TAXA if is_embedded else (),
         steps=60,
         batch=32,
+        ema_decay=0.9,
         n_samples=500,
         n_importance=64,
         n_repeats=4,
@@ -92,6 +104,7 @@ def _paper(config: Config, n_taxa: int, is_embedded: bool) -> Config:
     parsimony = config.target == "parsimony"
     return replace(
         config,
+        objective="tb",
         steps=400_000 if parsimony else 100_000,
         batch=32 if parsimony else 64,
         learning_rate=5e-5 if parsimony else 1e-4,
