@@ -28,7 +28,7 @@ from workbench.errors import InputError
 from workbench.training.processes import run_in_processes
 
 MODEL = "0.3.0"
-_BATCH = 32
+BATCH = 32
 _FEWEST_PER_PROCESS = 64
 
 
@@ -67,7 +67,7 @@ def energies_ev_per_atom(cells: Sequence[Structure]) -> list[float]:
     found = [float("inf")] * len(cells)
     if graphs:
         order = sorted(range(len(graphs)), key=lambda i: len(graphs[i].atom_graph))
-        answers = net.predict_graph([graphs[i] for i in order], task="e", batch_size=_BATCH)
+        answers = net.predict_graph([graphs[i] for i in order], task="e", batch_size=BATCH)
         answers = answers if len(graphs) > 1 else [answers]
         for i, answer in zip(order, answers, strict=True):
             found[rows[i]] = float(answer["e"])

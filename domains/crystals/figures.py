@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from pymatgen.core import Structure
 
@@ -64,11 +65,13 @@ def _draw(axes, cell: Structure, colour: Mapping[str, str]) -> None:
     lattice = cell.lattice.matrix
     centre = lattice.sum(0) / 2
     corners = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
-    for a in corners:
-        for b in corners:
-            if np.abs(a - b).sum() == 1 and tuple(a) < tuple(b):
-                ends = (np.array([a, b]) @ lattice - centre) @ _ROTATION.T
-                axes.plot(ends[:, 0], ends[:, 1], color=_GREY, linewidth=0.7, zorder=0)
+    edges = [
+        ((np.array([a, b]) @ lattice - centre) @ _ROTATION.T)[:, :2]
+        for a in corners
+        for b in corners
+        if np.abs(a - b).sum() == 1 and tuple(a) < tuple(b)
+    ]
+    axes.add_collection(LineCollection(edges, colors=_GREY, linewidths=0.7, zorder=0))
     points, kinds, sizes = [], [], []
     for site in cell:
         for shift in corners:
@@ -80,15 +83,16 @@ def _draw(axes, cell: Structure, colour: Mapping[str, str]) -> None:
                 sizes.append(float(site.specie.atomic_radius or 1.0))
     order = np.argsort([point[2] for point in points])
     scale = 130.0 / np.linalg.norm(lattice, axis=1).max()
-    for rank, i in enumerate(order):
-        axes.scatter(
-            *points[i][:2],
-            s=(scale * sizes[i]) ** 2 * 0.12,
-            color=kinds[i],
-            edgecolors=_GREY,
-            linewidths=0.6,
-            zorder=1 + rank,
-        )
+    placed = np.array(points)[order]
+    axes.scatter(
+        placed[:, 0],
+        placed[:, 1],
+        s=[(scale * sizes[i]) ** 2 * 0.12 for i in order],
+        color=[kinds[i] for i in order],
+        edgecolors=_GREY,
+        linewidths=0.6,
+        zorder=1,
+    )
     axes.set_aspect("equal")
     axes.margins(0.15)
     axes.set_axis_off()

@@ -1,8 +1,7 @@
 """Random search: crystals drawn uniformly under the same masks and from the same volume prior.
 
 Groups, orbits and the stop are uniform over what is allowed, numbers uniform on [0, 1]: an untrained policy.
-Crystals with atoms too close, or with more symmetry than their group, cost no energy and are drawn
-again, as any sensible search would.
+Crystals with atoms too close cost no energy and are drawn again, as any sensible search would.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ from torch import Tensor
 
 from domains.crystals.crystals import Crystals
 from domains.crystals.environment import CrystalEnvironment, CrystalState
-from domains.crystals.equivalents import Equivalents
 from domains.crystals.reward import allowed
+from workbench.errors import InputError
 from workbench.gflownet import rollout, states
 from workbench.gflownet.moves import draw, uniform
 
@@ -41,23 +40,27 @@ class UniformBehaviour:
 
 
 def random_crystals(
-    environment: CrystalEnvironment, equivalents: Equivalents, n: int, generator: torch.Generator
+    environment: CrystalEnvironment, n: int, generator: torch.Generator
 ) -> tuple[Crystals, CrystalState]:
-    """`n` allowed crystals and their states; fewer where 200 chunks of 512 draws do not hold as many."""
+    """`n` allowed crystals and their states; fewer where 200 chunks of 512 draws do not hold as many.
+
+    Raises InputError where they hold none."""
     behaviour, found, left = UniformBehaviour(environment), [], n
     for _ in range(_MOST_CHUNKS):
         start = environment.initial_state(_CHUNK)
         blank = torch.zeros(_CHUNK)
         final = rollout.forward(environment, behaviour, start, generator, log_reward=blank).final
         good = torch.from_numpy(allowed(environment.crystals(final)))
-        rows = good.nonzero().squeeze(1)
-        if len(rows):
-            _, claims = equivalents.log_multiplicity_and_claim(states.select(final.orbits, rows))
-            rows = rows[claims][:left]
+        rows = good.nonzero().squeeze(1)[:left]
         if len(rows):
             found.append(states.select(final, rows))
             left -= len(rows)
         if not left:
             break
+    if not found:
+        raise InputError(
+            f"none of {_MOST_CHUNKS * _CHUNK:,} random crystals keeps its atoms apart: allow fewer atoms, or "
+            "other space groups"
+        )
     state = states.concatenate(found)
     return environment.crystals(state), state

@@ -46,9 +46,7 @@ def random_search(config: Config, problem: Problem, n_evaluations: int) -> Searc
     """Random crystals up to that many evaluations, or five minutes of them."""
     random = problem.generator(config.seed, "random search")
     before, began = problem.energy.n_evaluations, time.perf_counter()
-    crystals, state = random_crystals(
-        problem.environment, problem.equivalents, n_evaluations, random
-    )
+    crystals, state = random_crystals(problem.environment, n_evaluations, random)
     found: list[np.ndarray] = []
     for start in range(0, len(crystals), _CHUNK):
         rows = np.arange(start, min(start + _CHUNK, len(crystals)))
@@ -60,8 +58,8 @@ def random_search(config: Config, problem: Problem, n_evaluations: int) -> Searc
     stopped = "" if len(energies) == len(crystals) else ", stopped after five minutes"
     line = (
         f"Random search: {len(energies):,} crystals drawn uniformly under the same masks, bounds and volume "
-        f"prior, {spent:,} energy evaluations{stopped}; draws with atoms too close or with more symmetry "
-        "than their group cost nothing and are not counted."
+        f"prior, {spent:,} energy evaluations{stopped}; draws with atoms too close cost nothing and are not "
+        "counted."
     )
     return Search(crystals, state, energies, spent, line)
 

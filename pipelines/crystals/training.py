@@ -68,7 +68,7 @@ def _begin(config: Config, problem: Problem, state: algorithm.State) -> dict[str
     """Random crystals: some are labelled for the first fit, all go to the replay buffer, so that the sampler
     sees allowed crystals from the first step; log Z starts from the fitted energy."""
     random, environment, info = state.generator, problem.environment, {}
-    crystals, objects = random_crystals(environment, problem.equivalents, config.seeds, random)
+    crystals, objects = random_crystals(environment, config.seeds, random)
     if problem.fitted is not None:
         n = config.fit.labels // config.fit.rounds
         info = _label(config, problem, state, crystals.select(range(min(n, len(crystals)))))
