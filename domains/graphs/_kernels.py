@@ -6,11 +6,13 @@ Rows of a batch are (graph, chosen [width]); the arrays of `Graphs` come first, 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba
 import numpy as np
 
 FAST = {"contract", "reassoc", "arcp", "nsz"}
-compiled = numba.njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+compiled: Any = numba.njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 
 
 @compiled

@@ -202,7 +202,7 @@ class GraphPolicy(nn.Module):
                 log_pf=found.picked(found.log_prob, actions),
                 log_pb=self._scored_backward(trajectories, found, first, after),
                 log_partition=flow[first],
-                **shared,  # type: ignore[arg-type]
+                **shared,
             )
         ]
 

@@ -169,7 +169,7 @@ def _curve(c: Comparison, solver: str) -> tuple[list[float], list[float]]:
         return [], []
     seconds = np.mean([[point[0] for point in curve] for curve in curves], 0)
     gaps = [
-        [100 * gap(value, c.best(line.graph)) for _, value in curve]  # type: ignore[arg-type]
+        [100 * gap(value, c.best(line.graph)) for _, value in curve]
         for line, curve in zip(lines, curves, strict=True)
     ]
     return np.maximum(seconds, 1e-6).tolist(), np.mean(gaps, 0).tolist()

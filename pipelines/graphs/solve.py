@@ -132,7 +132,7 @@ def _show(
 ) -> None:
     graph = environment.graphs.graphs[0]
     name = "gflownet" if arguments.no_local_search else "gflownet_local_search"
-    records = [
+    records: list[dict[str, Any]] = [
         {
             "graph": graph.name,
             "solver": name,

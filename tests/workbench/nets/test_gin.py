@@ -77,7 +77,7 @@ def test_one_layer_is_the_isomorphism_network_of_torch_geometric():
     geometric = pytest.importorskip("torch_geometric.nn")
     adjacency, dense = random_adjacency(8, False, 4)
     layer = made().layers[0]
-    theirs = geometric.GINConv(layer.mlp, eps=float(layer.epsilon))
+    theirs = geometric.GINConv(layer.mlp, eps=float(layer.epsilon.detach()))
     h = torch.randn(8, 16)
     expected = h + theirs(h, dense.nonzero().T)
     torch.testing.assert_close(layer(h, adjacency, torch.ones(8)), expected)

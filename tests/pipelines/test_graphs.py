@@ -1,0 +1,204 @@
+"""The graphs pipeline end to end at small size: files, figures, resume, sample, solve, bad input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipelines import cli
+from pipelines.graphs import Config, prepare, presentation, preset, solving
+from pipelines.graphs.options import TaskName
+from tests.pipelines.boltzmann_runs import blank_picture
+
+SMALL = ["--steps", "3", "--batch", "8", "--n-train", "4", "--draws", "200", "--n-evaluations", "1"]
+SMALL += ["--network.width", "8", "--network.layers", "1", "--time-limit", "0.3"]
+PETERSEN = {"mis": (4, 5), "clique": (2, 15), "mds": (3, 10), "cut": (12, 5)}
+SOLVERS = ("gflownet_best_of_20", "gflownet_local_search", "greedy", "greedy_restarts")
+SOLVERS += ("greedy_restarts_equal_seconds", "greedy_local_search", "random_local_search")
+
+
+@pytest.fixture(autouse=True)
+def without_pictures(monkeypatch):
+    monkeypatch.setattr(presentation, "save", blank_picture)
+
+
+def run(out: Path, *flags: str) -> int:
+    return cli.main(["graphs", "run", "--preset", "smoke", *SMALL, *flags, "--out", str(out)])
+
+
+def metrics(out: Path) -> dict[str, Any]:
+    figures = json.loads((out / "metrics.json").read_text())
+    assert figures.pop("schema_version") == 1
+    return figures
+
+
+def solutions(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("task", PETERSEN)
+def test_petersen_through_the_command_line(task, tmp_path):
+    assert run(tmp_path / "run", "--task", task, "--test", "petersen") == 0
+    figures = metrics(tmp_path / "run")
+    value, n_optima = PETERSEN[task]
+    for solver in SOLVERS:
+        assert figures[f"mean_value/{solver}"]["value"] is not None
+        assert figures[f"mean_gap/{solver}"]["value"] >= 0
+        assert figures[f"seconds/{solver}"]["value"] > 0
+    assert figures["mean_value/gflownet_local_search"]["value"] == value
+    assert figures["distinct_optima_found"]["value"] == n_optima
+    assert figures["distinct_optima_found"]["reference"] == n_optima
+    assert figures["optima_coverage"]["value"] == 1.0
+    assert 0 <= figures["terminal_tvd"]["value"] < 1
+    assert (tmp_path / "run" / "report.html").exists()
+    for line in solutions(tmp_path / "run" / "samples" / "solutions.jsonl"):
+        assert {"graph", "value", "vertices", "solver"} <= set(line)
+        assert line["graph"] == "petersen" and set(line["vertices"]) <= set(range(10))
+
+
+def test_solvers_that_do_not_apply_say_why(tmp_path, monkeypatch):
+    monkeypatch.setattr(solving.exact_solvers, "is_installed", lambda module: False)
+    assert run(tmp_path / "run", "--task", "mds") == 0
+    figures = metrics(tmp_path / "run")
+    for solver, words in (("cp_sat", "pip install"), ("kamis", "KaMIS is for"), ("tabu", "cuts")):
+        assert figures[f"mean_value/{solver}"]["value"] is None
+        assert words in figures[f"mean_value/{solver}"]["why"]
+
+
+def test_a_file_with_weights_and_fixed_vertices(tmp_path, capsys):
+    file = tmp_path / "g.edges"
+    file.write_text("a b 1\nb c 2\nc d 1\nd a 3\na a 1\nc e -1\n")
+    flags = ["--task", "cut", "--test", str(file), "--fix-in", "a", "--fix-out", "c"]
+    assert run(tmp_path / "run", *flags) == 0
+    assert "1 self-loops dropped" in capsys.readouterr().err
+    for line in solutions(tmp_path / "run" / "samples" / "solutions.jsonl"):
+        assert "a" in line["vertices"] and "c" not in line["vertices"]
+    assert metrics(tmp_path / "run")["mean_best_known"]["value"] == 5.0
+
+
+def timeless(out: Path) -> dict[str, Any]:
+    timed = ("seconds", "per_second", "pays", "equal_seconds", "_local_search", "kamis")
+    return {
+        name: figure
+        for name, figure in metrics(out).items()
+        if not any(part in name for part in timed)
+    }
+
+
+def test_a_stopped_run_resumes_to_the_same_figures(tmp_path, monkeypatch):
+    from workbench.gflownet import algorithm
+
+    step, calls = algorithm.step, []
+
+    def interrupted(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return step(*arguments, **options)
+
+    flags = ["--steps", "4", "--n-evaluations", "4", "--solvers", "cp_sat"]
+    with monkeypatch.context() as patched:
+        patched.setattr(algorithm, "step", interrupted)
+        assert run(tmp_path / "stopped", *flags) == 130
+    assert not (tmp_path / "stopped" / "metrics.json").exists()
+    assert cli.main(["resume", str(tmp_path / "stopped")]) == 0
+    assert run(tmp_path / "whole", *flags) == 0
+    assert timeless(tmp_path / "stopped") == timeless(tmp_path / "whole")
+
+
+def test_solutions_that_stand_there_are_not_made_again(tmp_path, monkeypatch):
+    assert run(tmp_path / "run", "--solvers", "cp_sat") == 0
+    before = (tmp_path / "run" / "samples" / "solutions.jsonl").read_text()
+    monkeypatch.setattr(solving.exact_solvers, "cp_sat", None)
+    assert cli.main(["resume", str(tmp_path / "run")]) == 0
+    assert (tmp_path / "run" / "samples" / "solutions.jsonl").read_text() == before
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("graphs") / "run"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(presentation, "save", blank_picture)
+        assert run(out, "--solvers", "cp_sat") == 0
+    return out
+
+
+def test_more_samples(trained):
+    assert cli.main(["sample", str(trained), "--n", "7"]) == 0
+    lines = solutions(trained / "samples" / "more-1.jsonl")
+    assert len(lines) == 7 and all(len(line["vertices"]) == line["value"] for line in lines)
+
+
+def test_solve_a_graph_of_ones_own(trained, tmp_path, capsys):
+    file = tmp_path / "ring.dimacs"
+    file.write_text("p edge 6 6\n" + "".join(f"e {v + 1} {(v + 1) % 6 + 1}\n" for v in range(6)))
+    out = tmp_path / "sets.jsonl"
+    command = ["graphs", "solve", "--task", "mis", "--input", str(file), "--run", str(trained)]
+    capsys.readouterr()
+    assert cli.main([*command, "--out", str(out), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["drawn"] == 20 and answer["sets"][0]["value"] == 3
+    found = {tuple(line["vertices"]) for line in solutions(out)}
+    assert {("1", "3", "5"), ("2", "4", "6")} <= found
+    assert cli.main([*command, "--fix-in", "2", "--time-limit", "0.1", "--keep", "1"]) == 0
+    assert "2 4 6" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--task", "cut"], "was trained for mis"),
+        (["--input", "none.dimacs"], "cannot read"),
+        (["--samples", "0"], "--samples is 0"),
+        (["--time-limit", "-1"], "--time-limit is -1"),
+        (["--fix-in", "77"], 'no vertex "77"'),
+        (["--format", "xls"], "--format is xls"),
+    ],
+)
+def test_solve_refuses_bad_input(trained, flags, words, capsys):
+    command = ["graphs", "solve", "--input", "petersen", "--run", str(trained), *flags]
+    assert cli.main(command) == 2
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--task", "miss"], 'did you mean "mis"'),
+        (["--train", "rb-smal"], 'did you mean "rb-small"'),
+        (["--test", "none.dimacs"], "cannot read"),
+        (["--objective", "modified-db"], "take db"),
+        (["--objective", "forward-kl"], "take log-variance"),
+        (["--temperature.kind", "conditional"], "annealed or fixed"),
+        (["--network.tabular"], "leave it out"),
+        (["--samples", "0"], "--samples is 0"),
+        (["--time-limit", "0"], "--time-limit is 0"),
+        (["--fix-in", "0", "1"], "adjacent and both fixed in"),
+        (["--device", "cuda"], "on the CPU"),
+        (["--ensemble.heads", "2"], "take 1"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_no_folder(flags, words, tmp_path, capsys):
+    assert run(tmp_path / "run", *flags) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_training_and_tests_never_share_a_graph():
+    config = preset("smoke")
+    problem = prepare.problem(Config(**{**config.__dict__, "test": "er-tiny", "seed": 1}))
+    others = [*problem.training.graphs.graphs, *problem.looks.graphs.graphs]
+    for environment in problem.tests:
+        graph = environment.graphs.graphs[0]
+        assert not any(np.array_equal(graph.neighbour, other.neighbour) for other in others)
+
+
+def test_presets_are_configs_of_their_task():
+    for name in ("smoke", "laptop", "paper"):
+        for task in TaskName.__args__:
+            assert preset(name, task).task == task
+    assert preset("laptop", "cut").train == "ba-small"
