@@ -51,7 +51,9 @@ class ForestPolicy(nn.Module):
         self.recent: Record | None = None
         single = Walk(guide, forest, options.order, self.network, forest.initial_state(1))
         leaves = torch.arange(guide.n_taxa)
-        self._leaves = single.seen(torch.zeros_like(leaves), leaves)
+        self.register_buffer("leaves_seen", single.seen(torch.zeros_like(leaves), leaves))
+
+    leaves_seen: Tensor
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ForestPolicy:
         """Averaged copies share the environment, the data and the counter, and remember no rollout."""
@@ -71,7 +73,7 @@ class ForestPolicy(nn.Module):
         return self.options.order
 
     def leaves(self) -> Float[Tensor, "taxon width"]:
-        return self.network.embed(self._leaves)
+        return self.network.embed(self.leaves_seen)
 
     def behaviour(
         self, n: int, generator: torch.Generator, exploration: Exploration | None = None
