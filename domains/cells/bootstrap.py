@@ -71,10 +71,13 @@ def _one(metric: Metric, times: Sequence[HeldOut], generator: torch.Generator) -
 
 
 def resampled(prediction: Prediction, n: int, seed: int) -> Float[Tensor, "n feature"]:
-    """`n` cells with replacement."""
+    """`n` cells with replacement, at the quantiles of numbers that follow from the seed: predictions whose
+    rows are in the order of the same source cells give those that came from the same ones."""
     generator = torch.Generator().manual_seed(seed)
-    if prediction.weights is None:
-        rows = torch.randint(len(prediction.cells), (n,), generator=generator)
-    else:
-        rows = torch.multinomial(prediction.weights, n, replacement=True, generator=generator)
+    weights = prediction.weights
+    if weights is None:
+        weights = torch.ones(len(prediction.cells))
+    upper = weights.double().cumsum(0)
+    marks = torch.rand(n, generator=generator, dtype=torch.float64) * upper[-1]
+    rows = torch.searchsorted(upper, marks, right=True).clamp_(max=len(upper) - 1)
     return prediction.cells[rows]

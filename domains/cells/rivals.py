@@ -36,9 +36,11 @@ def position(shots: CellSnapshots, held_out: int) -> float:
 
 
 def between(shots: CellSnapshots, held_out: int, plan: Plan, fraction: float) -> Prediction:
-    """Every pair of the plan at `fraction` of its way, with the pair's mass."""
-    x0, x1 = shots.cells(held_out - 1)[plan.source], shots.cells(held_out + 1)[plan.target]
-    return Prediction((1 - fraction) * x0 + fraction * x1, plan.mass / plan.mass.sum())
+    """Every pair of the plan at `fraction` of its way, with the pair's mass, in the order of its source."""
+    order = torch.argsort(plan.source, stable=True)
+    source, target, mass = plan.source[order], plan.target[order], plan.mass[order]
+    x0, x1 = shots.cells(held_out - 1)[source], shots.cells(held_out + 1)[target]
+    return Prediction((1 - fraction) * x0 + fraction * x1, mass / mass.sum())
 
 
 def rivals(

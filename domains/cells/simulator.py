@@ -25,6 +25,7 @@ from workbench.errors import InputError
 STEP = 0.02
 FLOOR = 0.05
 MOST_CELLS = 2_000_000
+FOUNDERS = 4000  # so that the true population size is known to a percent or so
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +86,9 @@ def simulate(
     if at[0] < 0 or any(b <= a for a, b in pairwise(at)):
         raise InputError(f"times {at} of a simulation must ascend from zero or later")
     values, sizes = [], []
+    founders = FOUNDERS if circuit.birth_rate or circuit.death_rate else 1
     for time in at:
-        cells, size = _population(circuit, n_cells, time, generator)
+        cells, size = _population(circuit, max(n_cells, founders), time, generator)
         chosen = torch.randint(len(cells), (n_cells,), generator=generator)
         if len(cells) >= n_cells:
             chosen = torch.randperm(len(cells), generator=generator)[:n_cells]

@@ -95,16 +95,36 @@ def paths_of(
 
 
 def push(
-    model: BridgeModel, shots: CellSnapshots, held_out: int, generator: torch.Generator
+    config: Config,
+    model: BridgeModel,
+    shots: CellSnapshots,
+    held_out: int,
+    generator: torch.Generator,
 ) -> Prediction:
-    """The observed cells of the time before, moved to the held-out time: along the flow, or, with a score,
-    along the stochastic equation. Weights follow the learned growth."""
-    cells, mass = shots.cells(held_out - 1), shots.weights(held_out - 1)
+    """Observed cells of the neighbouring times moved to the held-out one, those of the time before forward
+    and those of the time after backward; each side counts by its nearness in time."""
+    before, at, after = shots.times[held_out - 1 : held_out + 2].tolist()
+    share = (at - before) / (after - before)
+    ahead = _moved(model, shots, held_out - 1, held_out, generator)
+    if config.start == "before":
+        return ahead
+    back = _moved(model, shots, held_out + 1, held_out, generator)
+    assert ahead.weights is not None and back.weights is not None
+    weights = torch.cat([(1 - share) * ahead.weights, share * back.weights])
+    return Prediction(torch.cat([ahead.cells, back.cells]), weights)
+
+
+def _moved(
+    model: BridgeModel, shots: CellSnapshots, source: int, target: int, generator: torch.Generator
+) -> Prediction:
+    """The cells of one time at another: along the flow, or, with a score, along the stochastic equation.
+    Weights follow the learned growth."""
+    cells, mass = shots.cells(source), shots.weights(source)
     if len(cells) > MOST_PUSHED:
         seed = int(torch.randint(2**31, (1,), generator=generator))
         cells = pick(cells, mass, MOST_PUSHED, seed)
         mass = torch.full((MOST_PUSHED,), 1.0 / MOST_PUSHED, dtype=torch.float64)
-    times = shots.times[held_out - 1 : held_out + 1]
+    times = torch.stack([shots.times[source], shots.times[target]])
     paths = paths_of(model, cells, times, generator)
     if paths.log_mass is not None:
         mass = mass * paths.log_mass[-1].double().exp()

@@ -104,6 +104,8 @@ class Config(CommonOptions):
     """What auto chooses from."""
     holdout: tuple[str, ...] = ("all",)
     """Times held out in turn: all = every interior one, none, or their names."""
+    start: Literal["before", "both"] = "before"
+    """Cells that are moved to a held-out time: as published, of the one before; or of both neighbours."""
     shuffle_times: bool = False
     """A control: permute the time labels in validation. No method may win on it."""
     seeds: int = 3

@@ -26,6 +26,10 @@ from workbench.runs.report import FigureFile, Section, Table
 from workbench.runs.verdicts import format_value
 
 N_GENES = 5
+_START = {
+    "both": "both neighbouring times, forward from the one before and backward from the one after,",
+    "before": "the time before",
+}
 ADVERSARIAL_LOOP = "adversarial"
 
 
@@ -90,9 +94,9 @@ def _validation_lines(r: Results) -> list[str]:
     if not r.folds:
         return ["No time was held out, so nothing here is validated."]
     lines = [
-        "Each time in turn is left out of genes, components and training, and predicted from the cells of "
-        "the time before. Prediction, rivals and floor are compared at the same number of cells; the floor "
-        "is the distance between two random parts of the held-out cells themselves.",
+        "Each time in turn is left out of genes, components and training, and predicted by moving the cells "
+        f"of {_START[r.config.start]} along what was learned. Prediction, rivals and floor are compared at the "
+        "same number of cells; the floor is the distance between two random parts of the held-out cells.",
         "midpoint: the exact transport plan between all cells of both neighbours, read at the real time, "
         "without any learning. midpoint_index: the same at one half, as if times were numbers in a list. "
         "previous, next: the neighbouring snapshots as they are.",

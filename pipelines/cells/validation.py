@@ -170,13 +170,13 @@ def _seeds(config: Config, problem: Problem, task: Task) -> tuple[int, int]:
 def run_task(
     config: Config, shots: CellSnapshots, task: Task, seed: int, plan_seed: int, cache: Path
 ) -> tuple[Prediction, float]:
-    """Train on all times of `shots` but the target, and push the cells before it there."""
+    """Train on all times of `shots` but the target, and push the cells around it there."""
     torch.set_num_threads(config.threads)
     generator = torch.Generator().manual_seed(seed)
     began = time.perf_counter()
     kept = shots.without(task.target)
     model = fit_bridge(config, task.method, kept, generator, plan_seed, cache, name=task.name)
-    prediction = push(model, shots, task.target, generator)
+    prediction = push(config, model, shots, task.target, generator)
     return prediction, time.perf_counter() - began
 
 

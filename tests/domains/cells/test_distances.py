@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from domains.cells.bootstrap import HeldOut, paired_difference
+from domains.cells.bootstrap import HeldOut, paired_difference, resampled
 from domains.cells.comparison import Prediction, compare, draws, equal_count, pick
 from domains.cells.distances import correlation_and_slope, mmd, pqmass, w1, w2, wasserstein
 from domains.cells.rivals import neighbour_plan, position, rivals
@@ -101,3 +101,11 @@ def test_an_interval_holds_the_difference_and_excludes_zero_where_it_is_clear(ge
     alike = HeldOut(observed, 50, near[:2], near[2])
     interval = paired_difference(w1, [alike], 0.0, generator, resamplings=40)
     assert interval.low < 0 < interval.high
+
+
+def test_resampling_is_paired_by_source_cell():
+    """Source cell i is row i of one prediction and rows 2 i, 2 i + 1 of the other."""
+    ours = Prediction(torch.arange(6.0)[:, None])
+    rival = Prediction(torch.arange(6.0).repeat_interleave(2)[:, None], torch.full((12,), 1 / 12))
+    a, b = resampled(ours, 50, seed=4), resampled(rival, 50, seed=4)
+    assert torch.equal(a, b) and len(a.unique()) == 6
