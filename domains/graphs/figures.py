@@ -16,6 +16,7 @@ from workbench.runs.plotting import COLOURS, legend, new_figure
 _GREY = "#c3cad2"
 _DARK = "#5b6673"
 _MOST_SPRINGS = 400  # vertices above which a layout by springs takes too long
+_MOST_PATHS = 60
 _CROWDED = 100  # vertices above which marks and lines get small
 
 
@@ -26,7 +27,8 @@ def graph_with_sets(
     cuts: bool = False,
 ) -> Figure:
     """One panel per set: its vertices filled, the others open; with `cuts` the edges that are cut dark."""
-    figure, panels = new_figure(2.9 * len(sets), 3.1, columns=len(sets))
+    figure, panels = new_figure(2.9 * len(sets), 3.3, columns=len(sets))
+    figure.set_layout_engine("constrained", h_pad=0.12)  # else titles touch the upper edge
     place = _layout(graph)
     edges, _ = graph.edges()
     crowded = graph.n_vertices > _CROWDED
@@ -51,22 +53,23 @@ def graph_with_sets(
 
 
 def _layout(graph: Graph) -> np.ndarray:
-    """Positions [vertex, 2]: springs, or a circle for large graphs."""
+    """Positions [vertex, 2]: path lengths of small connected graphs, springs, or a circle for large ones."""
     known = networkx.Graph()
     known.add_nodes_from(range(graph.n_vertices))
     known.add_edges_from(map(tuple, graph.edges()[0].tolist()))
     if graph.n_vertices > _MOST_SPRINGS:
         found = networkx.circular_layout(known)
+    elif graph.n_vertices <= _MOST_PATHS and networkx.is_connected(known):
+        found = networkx.kamada_kawai_layout(known)
     else:
         found = networkx.spring_layout(known, seed=0, iterations=100)
     return np.array([found[v] for v in range(graph.n_vertices)])
 
 
 def gaps_against_time(
-    lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], smallest: float = 1e-3
+    lines: Mapping[str, tuple[Sequence[float], Sequence[float]]],
 ) -> Figure:
-    """(seconds, gap in percent) of each solver: a line with marks where there are several points. The axis
-    of gaps is linear below `smallest` percent, so that a gap of nothing can be seen."""
+    """(seconds, gap in percent) of each solver: a line with marks where there are several points."""
     figure, axes = new_figure(6.4, 4.2)
     marks = "osD^vP*X<>"
     for i, (name, (seconds, gap)) in enumerate(lines.items()):
@@ -82,7 +85,7 @@ def gaps_against_time(
     axes.set_xscale("log")
     axes.set_xlabel("seconds per graph, training apart")
     axes.set_ylabel("mean gap to the best known / %")
-    axes.set_ylim(bottom=-0.02 * max(axes.get_ylim()[1], smallest))
+    axes.set_ylim(bottom=-0.02 * axes.get_ylim()[1])
     axes.axhline(0.0, color=_DARK, lw=0.8, ls=":")
     legend(axes)
     return figure
