@@ -74,8 +74,9 @@ def _how(config: Config, s: Stages) -> list[str]:
     ]
     if s.search is not None:
         lines.append(
-            f"Baseline: parsimony search (addition, regrafts, ratchet, plateau) of as many trees scored, "
-            f"{s.search.found.n_evaluations:,}, in {s.search.cost.cpu_seconds:.3g} CPU s against "
+            "Baseline: parsimony search (addition, regrafts, ratchet, plateau) with as many trees to score; it "
+            f"scored {s.search.found.n_evaluations:,} (it ends when no neighbour of its best trees is left) in "
+            f"{s.search.cost.cpu_seconds:.3g} CPU s, against {s.cost.n_evaluations:,} in "
             f"{s.cost.cpu_seconds:.3g} of the GFlowNet."
         )
     return lines
