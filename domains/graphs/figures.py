@@ -15,7 +15,6 @@ from workbench.runs.plotting import COLOURS, legend, new_figure
 
 _GREY = "#c3cad2"
 _DARK = "#5b6673"
-_MOST_SPRINGS = 400  # vertices above which a layout by springs takes too long
 _MOST_PATHS = 60
 _CROWDED = 100  # vertices above which marks and lines get small
 
@@ -53,13 +52,13 @@ def graph_with_sets(
 
 
 def _layout(graph: Graph) -> np.ndarray:
-    """Positions [vertex, 2]: path lengths of small connected graphs, springs, or a circle for large ones."""
+    """Positions [vertex, 2]: path lengths or springs; a circle for large graphs, whose groups stay together."""
     known = networkx.Graph()
     known.add_nodes_from(range(graph.n_vertices))
     known.add_edges_from(map(tuple, graph.edges()[0].tolist()))
-    if graph.n_vertices > _MOST_SPRINGS:
+    if graph.n_vertices > _MOST_PATHS:
         found = networkx.circular_layout(known)
-    elif graph.n_vertices <= _MOST_PATHS and networkx.is_connected(known):
+    elif networkx.is_connected(known):
         found = networkx.kamada_kawai_layout(known)
     else:
         found = networkx.spring_layout(known, seed=0, iterations=100)

@@ -33,7 +33,7 @@ def preset(name: Preset, task: str = "mis") -> Config:
         temperature=TemperatureConfig(final=40.0),
         network=NetworkConfig(width=32, layers=2),
         gradient_norm=5.0,
-        steps=1000,
+        steps=500 if task == "cut" else 1000,
         batch=16 if task == "cut" else 64,
         per_graph=8 if task == "cut" else 16,
     )

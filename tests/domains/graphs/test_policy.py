@@ -9,6 +9,7 @@ from domains.graphs.enumerable import Enumerated
 from domains.graphs.environment import SetBuilding
 from domains.graphs.policy import GraphPolicy, log_softmax_in_rows, log_sum_in_rows
 from tests.domains.graphs.graph_cases import TASKS, random_graph
+from tests.workbench.gflownet.spaces import Word
 from workbench.errors import InputError
 from workbench.gflownet import algorithm, exact, rollout, states
 from workbench.gflownet.options import (
@@ -136,6 +137,30 @@ def test_every_objective_takes_a_step(objective, generator):
         assert info["loss"] == info["loss"] and info["gradient_norm"] > 0
     moved = [not torch.equal(a, b) for a, b in zip(before, state.policy.parameters(), strict=True)]
     assert any(moved)
+
+
+def test_trajectories_of_one_graph_share_a_group(generator):
+    """Fresh, replayed and improved ones alike."""
+    environment = SetBuilding(TASKS["mis"], [random_graph(n, n) for n in (5, 8)], per_graph=3)
+    config = GFlowNetConfig(
+        objective="log-variance",
+        steps=2,
+        batch=12,
+        replay=ReplayConfig("uniform", 50),
+        local_search=LocalSearchConfig(domain=True),
+    )
+    state = algorithm.init(config, environment, generator, shaken(environment))
+    for n in (24, 30):  # the buffer is empty at first
+        batch, _ = algorithm._training_batch(config, environment, state, None, 0.0)
+        assert len(batch) == n and torch.equal(batch.group, batch.final.graph)
+
+
+def test_an_environment_without_local_search_says_so(generator):
+    config = GFlowNetConfig(steps=1, batch=4, local_search=LocalSearchConfig(domain=True))
+    word = Word(3)
+    state = algorithm.init(config, word, generator)
+    with pytest.raises(InputError, match="no local search of its own"):
+        algorithm.step(config, word, state)
 
 
 def test_a_stop_at_every_state_is_refused(generator):
