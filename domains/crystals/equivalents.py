@@ -104,7 +104,8 @@ def symmetry(
     there = kind >= 0
     fractional = cartesian[there] @ np.linalg.inv(lattice)
     try:
-        found = spglib.get_symmetry_dataset((lattice, fractional, kind[there]), tolerance_a)
+        cell = (lattice.tolist(), fractional.tolist(), kind[there].tolist())
+        found = spglib.get_symmetry_dataset(cell, tolerance_a)
     except spglib.SpglibError:
         return 0, False
     if found is None:

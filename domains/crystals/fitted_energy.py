@@ -47,6 +47,8 @@ class FitConfig:
 class PairNetwork(nn.Module):
     """Formation energy per atom of crystals, as the module says."""
 
+    centres: Tensor
+
     def __init__(self, n_elements: int, config: FitConfig) -> None:
         super().__init__()
         n = config.radial * config.channels

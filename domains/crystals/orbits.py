@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -128,12 +129,14 @@ class OrbitEnvironment:
 
     def forward_mask(self, state: OrbitState) -> Bool[Tensor, "batch action"]:
         mask = torch.empty((len(state.group), self.n_actions), dtype=torch.bool)
-        kernels.forward_masks(*_arrays(state), *self._mask_arguments, mask.numpy())
+        arguments: Any = (*_arrays(state), *self._mask_arguments, mask.numpy())
+        kernels.forward_masks(*arguments)
         return mask
 
     def backward_mask(self, state: OrbitState) -> Bool[Tensor, "batch action"]:
         mask = torch.empty((len(state.group), self.n_backward_actions), dtype=torch.bool)
-        kernels.backward_masks(*_arrays(state), mask.numpy())
+        arguments: Any = (*_arrays(state), mask.numpy())
+        kernels.backward_masks(*arguments)
         return mask
 
     def split(self, action: Tensor) -> tuple[Tensor, Tensor]:

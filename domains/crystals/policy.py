@@ -7,7 +7,9 @@
     P_B                   uniform over the orbits of the last element; certain in the other stages
 
 Perceptrons see sums of embeddings: of the group, of each occupied position of the group, of each (letter,
-element) pair; atoms per element; for numbers also those set before and what is set next.
+element) pair; atoms per element; for numbers also those set before and what is set next. Groups and positions
+also have features (crystal system, centring, multiplicity, freedom, where the first atom lies), so that
+what is learned in one group serves in others.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -22,6 +25,7 @@ from torch.nn import functional
 
 from domains.crystals.environment import CrystalEnvironment, CrystalState
 from domains.crystals.orbits import OrbitState
+from domains.crystals.wyckoff import PRIMITIVE, SYSTEMS, wyckoff
 from workbench.errors import InputError
 from workbench.gflownet import scoring, states
 from workbench.gflownet.moves import draw, explored, masked
@@ -30,10 +34,30 @@ from workbench.gflownet.policy import Behaviour
 from workbench.gflownet.trajectories import Needs, Scores, Trajectories
 
 _MEANINGS = 8  # axes of one kind of parameter, rounded up
+_KEYS = 16
+
+
+def _place_features(environment: CrystalEnvironment) -> Float[Tensor, "place feature"]:
+    """Of every position: group, multiplicity, free coordinates, and where its first atom lies."""
+    orbits, table = environment.orbits, wyckoff()
+    place = torch.from_numpy(orbits.place)
+    group = torch.from_numpy(np.searchsorted(table.first_position, orbits.place, side="right") - 1)
+    system = functional.one_hot(torch.from_numpy(table.system).long()[group], len(SYSTEMS))
+    centring = functional.one_hot(torch.from_numpy(table.centring).long()[group], len(PRIMITIVE))
+    size = torch.from_numpy(table.multiplicity)[place].float()
+    general = torch.from_numpy(table.multiplicity[table.first_position[1:] - 1])[group].float()
+    free = torch.from_numpy(table.free)[place].float()
+    first = torch.from_numpy(table.offset[table.first_atom[orbits.place]]).float()
+    angle = 2 * math.pi * first / 24
+    dimension = functional.one_hot(free.sum(1).long(), 4)
+    scalars = torch.stack([size.log(), size / orbits.limits.most_atoms, general.log()], 1)
+    return torch.cat([system, centring, dimension, scalars, free, angle.cos(), angle.sin()], 1)
 
 
 class _Orbits(nn.Module):
     """Orbits as the sum of embeddings [batch, width]."""
+
+    features: Tensor
 
     def __init__(self, environment: CrystalEnvironment, width: int) -> None:
         super().__init__()
@@ -47,6 +71,10 @@ class _Orbits(nn.Module):
             self.n_places + 1, width, mode="sum", padding_idx=self.n_places
         )
         self.counts = nn.Linear(2 * self.n_elements + 1, width)
+        features = _place_features(environment)
+        self.register_buffer("features", features, persistent=False)
+        self.described = nn.Linear(features.shape[1], width)
+        self.first = torch.from_numpy(orbits.first)
         for table in (self.group, self.pair, self.place):
             nn.init.normal_(table.weight, std=0.3)
 
@@ -56,11 +84,16 @@ class _Orbits(nn.Module):
         places = self.parameters_of.places(state)
         counts = torch.from_numpy(self.parameters_of.counts(state)).float()
         total = counts.sum(1, keepdim=True)
+        group = state.group.clamp_min(0)
+        described = functional.pad(self.described(self.features), (0, 0, 0, 1))
+        occupied = torch.where(there, places, self.n_places)
         composition = torch.cat([counts / 4, counts / total.clamp_min(1), total / 8], 1)
         return (
-            self.group(state.group.clamp_min(0))
+            self.group(group)
+            + described[self.first[group]]
             + self.pair(pair)
-            + self.place(torch.where(there, places, self.n_places))
+            + self.place(occupied)
+            + functional.embedding_bag(occupied, described, mode="sum")
             + self.counts(composition)
         )
 
@@ -71,6 +104,7 @@ class _Perceptron(nn.Module):
     def __init__(self, width: int, layers: int, n_outputs: int) -> None:
         super().__init__()
         self.hidden = nn.ModuleList(nn.Linear(width, width) for _ in range(layers))
+        self.n_outputs = n_outputs
         self.last = nn.Linear(width, n_outputs)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
@@ -98,13 +132,15 @@ class CrystalPolicy(nn.Module):
         self.group_logits = nn.Parameter(torch.zeros(orbits.n_groups))
         self.place_logits = nn.Parameter(torch.zeros(len(orbits.place) + 1))
         self.seen = _Orbits(environment, width)
-        self.placing = _Perceptron(width, layers, orbits.n_actions - orbits.n_groups)
+        self.placing = _Perceptron(width, layers, orbits.n_actions - orbits.n_groups + _KEYS)
+        self.keys = nn.Linear(self.seen.features.shape[1], _KEYS)
         self.seen_whole = _Orbits(environment, width)
         most = environment.parameters.most
         self.numbers = nn.Linear(4 * most, width)
         self.meaning = nn.Embedding(3 * _MEANINGS, width)
         self.query = nn.Embedding(self.seen.n_pairs, width)
         self.place_query = nn.Embedding(len(orbits.place), width)
+        self.place_described = nn.Linear(self.seen.features.shape[1], width)
         self.binning = _Perceptron(width, layers, n_bins)
 
     def orbit_log_probs(self, state: OrbitState) -> Float[Tensor, "batch action"]:
@@ -123,12 +159,17 @@ class CrystalPolicy(nn.Module):
         return masked(logits, orbits.forward_mask(state))
 
     def _placing_logits(self, state: OrbitState) -> Float[Tensor, "batch placement"]:
-        """Logits of placements and stop, with a free logit of every position of every group."""
+        """Logits of placements and stop: by letter and element, and by position, with a free logit for each
+        and another for its features."""
         orbits = self.environment.orbits
-        logits = self.placing(self.seen(state))
-        first = torch.from_numpy(orbits.first)[state.group].unsqueeze(1)
+        logits, wanted = self.placing(self.seen(state)).split(
+            [self.placing.n_outputs - _KEYS, _KEYS], 1
+        )
+        first = self.seen.first[state.group].unsqueeze(1)
         places = (first + torch.arange(orbits.width)).clamp_max(len(orbits.place))
-        own = self.place_logits[places].repeat_interleave(len(orbits.elements), 1)
+        keys = functional.pad(self.keys(self.seen.features), (0, 0, 0, 1))
+        own = self.place_logits[places] + torch.einsum("bwk,bk->bw", keys[places], wanted)
+        own = own.repeat_interleave(len(orbits.elements), 1)
         return logits + functional.pad(own, (0, 1))
 
     def bin_log_probs(self, state: CrystalState) -> Float[Tensor, "batch bin"]:
@@ -148,6 +189,7 @@ class CrystalPolicy(nn.Module):
             + self.meaning(kind * _MEANINGS + axis)
             + self.query(position * len(self.environment.orbits.elements) + element)
             + self.place_query(place)
+            + self.place_described(self.seen_whole.features[place])
         )
         return self.binning(hidden).log_softmax(1)
 

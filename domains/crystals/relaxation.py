@@ -56,7 +56,8 @@ def _by_chgnet(cell: Structure) -> Structure:
             found = optimiser.relax(cell, fmax=FORCE_EV_PER_A, steps=MOST_STEPS, verbose=False)
         except ValueError:  # an atom was left without neighbours on the way
             return cell
-    final: Structure = found["final_structure"]
+    final = found["final_structure"]
+    assert isinstance(final, Structure)
     final.remove_site_property("magmom")
     return final
 

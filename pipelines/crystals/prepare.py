@@ -70,7 +70,7 @@ def problem(config: Config) -> Problem:
             "more with --elements"
         )
     groups = config.space_groups or tuple(range(1, 231))
-    orbits = OrbitEnvironment(chosen, dict.fromkeys(groups), limits)  # type: ignore[arg-type]
+    orbits = OrbitEnvironment(chosen, tuple(dict.fromkeys(groups)), limits)
     known = known_structures(config.novelty) if config.novelty is not None else None
     energy: ChgnetEnergy | IonicEnergy = IonicEnergy()
     if config.energy == "chgnet":

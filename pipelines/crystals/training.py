@@ -24,13 +24,14 @@ from pipelines.crystals.prepare import Problem, generator
 from workbench.gflownet import algorithm, replay, rollout, states
 from workbench.gflownet.evaluation import total_variation
 from workbench.gflownet.options import GFlowNetConfig
-from workbench.gflownet.trajectories import Needs
+from workbench.gflownet.trajectories import Needs, Trajectories
 from workbench.runs.folder import RunFolder
 from workbench.training.fit import Fitted, fit
 
 _PLAYGROUND_BETA = 2.0
 _BACKWARD_DRAWS = 8
 _PROPOSALS = 3  # drawn for each that is labelled
+_IMITATION_STEPS, _IMITATED, _IMITATION_RATE = 60, 128, 2e-3
 
 
 def train(config: Config, problem: Problem, folder: RunFolder) -> Fitted:
@@ -44,7 +45,8 @@ def train(config: Config, problem: Problem, folder: RunFolder) -> Fitted:
     every = max(1, config.steps // (config.fit.rounds + 1))
 
     def step(state: Any) -> tuple[Any, Mapping[str, float]]:
-        inner, info = state[0], {}
+        inner = state[0]
+        info: dict[str, float] = {}
         if inner.steps_done == 0:
             info |= _begin(config, problem, inner)
         round_, rest = divmod(inner.steps_done, every)
@@ -65,21 +67,39 @@ def train(config: Config, problem: Problem, folder: RunFolder) -> Fitted:
 
 
 def _begin(config: Config, problem: Problem, state: algorithm.State) -> dict[str, float]:
-    """Random crystals: some are labelled for the first fit, all go to the replay buffer, so that the sampler
-    sees allowed crystals from the first step; log Z starts from the fitted energy."""
-    random, environment, info = state.generator, problem.environment, {}
+    """Random crystals: some are labelled for the first fit; those that have the symmetry of their group go to
+    the replay buffer and are imitated. log Z starts from the fitted energy."""
+    random, environment = state.generator, problem.environment
+    info: dict[str, float] = {}
     crystals, objects = random_crystals(environment, config.seeds, random)
     if problem.fitted is not None:
         n = config.fit.labels // config.fit.rounds
         info = _label(config, problem, state, crystals.select(range(min(n, len(crystals)))))
+    _, claims = problem.equivalents.log_multiplicity_and_claim(objects.orbits)
+    if bool(claims.any()):
+        objects = states.select(objects, claims.nonzero().squeeze(1))
     policy: Any = state.policy
+    behaviour = policy.backward_behaviour(states.n_rows(objects), random)
+    seeds = rollout.backward(environment, behaviour, objects, random)
     if state.buffer is not None:
-        behaviour = policy.backward_behaviour(len(crystals), random)
-        seeds = rollout.backward(environment, behaviour, objects, random)
         state.buffer = replay.add(config.replay, state.buffer, seeds)
+    _imitate(state, seeds, random)
     drawn = algorithm.sample(environment, policy, config.batch, random)
     policy.log_z.data.fill_(algorithm.log_mean_weight(policy.score(drawn, Needs())[0]))
     return info
+
+
+def _imitate(state: algorithm.State, seeds: Trajectories, random: torch.Generator) -> None:
+    """A start near the law of random crystals: steps of largest likelihood, with an optimiser of their own."""
+    policy: Any = state.policy
+    optimiser = torch.optim.Adam(policy.parameters(), _IMITATION_RATE)
+    for _ in range(_IMITATION_STEPS):
+        rows = torch.randperm(len(seeds), generator=random)[:_IMITATED]
+        likelihood = policy.score(seeds.select(rows), Needs())[0].log_pf.sum(1).mean()
+        optimiser.zero_grad()
+        (-likelihood).backward()
+        torch.nn.utils.clip_grad_norm_(policy.parameters(), 10.0)
+        optimiser.step()
 
 
 def _label(

@@ -12,7 +12,7 @@ import pytest
 
 from domains.crystals.structures import read_cif
 from pipelines import cli
-from pipelines.crystals import Config, preset, presentation
+from pipelines.crystals import Config, presentation, preset
 from tests.pipelines.boltzmann_runs import blank_picture
 
 SMALL = ["--elements", "Na", "Cl", "--max-atoms", "4", "--space-groups", "166", "216", "221", "225"]

@@ -76,7 +76,7 @@ def build() -> dict[str, dict]:
             "ionic_radii_a": [
                 round(_radius(element, state, covalent_a), 3) for state in states[element.symbol]
             ],
-            "ion_cost_ev": [round(cost, 3) for cost in costs],
+            "ion_cost_ev": [round(cost, 3) for cost in costs if cost is not None],
         }
     return found
 

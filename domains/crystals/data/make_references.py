@@ -13,6 +13,7 @@ import gzip
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from chgnet.model import CHGNet
 from pymatgen.core import Structure
@@ -30,7 +31,8 @@ def build(source: Path) -> dict[str, dict]:
         if symbol not in known or not small:
             continue
         structure = Structure.from_dict(min(small, key=lambda pair: pair[0])[1])
-        energy = float(model.predict_structure(structure, task="e")["e"])
+        answer: Any = model.predict_structure(structure, task="e")
+        energy = float(answer["e"])
         found[symbol] = {
             "lattice_a": structure.lattice.matrix.round(6).tolist(),
             "fractional": structure.frac_coords.round(6).tolist(),

@@ -33,7 +33,8 @@ _SYSTEMS = {
 
 def _primitive_maps(position, translations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Maps of one orbit, one for each set of atoms that differ by a centring translation."""
-    matrices, offsets, seen = [], [], set()
+    matrices, offsets = [], []
+    seen: set[tuple[int, ...]] = set()
     for op in position.ops:
         matrix = np.rint(op.affine_matrix[:3, :3]).astype(int)
         offset = np.rint(op.affine_matrix[:3, 3] * 24).astype(int) % 24
@@ -92,4 +93,4 @@ def build() -> dict[str, np.ndarray]:
 
 
 if __name__ == "__main__":
-    np.savez_compressed(Path(__file__).with_name("wyckoff.npz"), **build())
+    np.savez_compressed(Path(__file__).with_name("wyckoff.npz"), **build())  # type: ignore[arg-type]
