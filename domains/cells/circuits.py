@@ -47,6 +47,7 @@ class Circuit:
     genes       names
     edges       the true network, self-edges included
     start       mean expression at time 0 of each gene; `start_spread` the relative deviation
+    other_start where half of the cells start, if anywhere else
     times       snapshots that show its course
     terminal    genes whose level tells the terminal populations apart
     grows_with  gene whose level drives division; None = every cell divides alike
@@ -70,6 +71,7 @@ class Circuit:
     birth_rate: float = 0.0
     death_rate: float = 0.0
     grows_with: str | None = None
+    other_start: tuple[float, ...] = ()
     knocked_out: tuple[str, ...] = ()
 
     def without(self, *genes: str) -> Circuit:
@@ -198,7 +200,7 @@ KNOT = Circuit(
     noise=0.15,
     start_spread=0.08,
 )
-# The toggle with growth: b's descendants divide, a's do not.
+# Half of the cells rest with a high, half turn b on and divide the faster the more of it they have.
 TOGGLE_WITH_GROWTH = Circuit(
     "toggle-with-growth",
     ("a", "b", "c"),
@@ -209,12 +211,13 @@ TOGGLE_WITH_GROWTH = Circuit(
         Edge("b", "a", -2.0),
         Edge("b", "c", 1.0),
     ),
-    start=(0.6, 0.6, 0.2),
-    times=_times(6.0, 4),
+    start=(1.2, 0.03, 0.1),
+    other_start=(0.3, 0.5, 0.15),
+    times=_times(4.0, 5),
     rate=1.5,
     basal=(0.15, 0.15, 0.05),
     hill=2.0,
-    noise=0.08,
+    noise=0.06,
     terminal=("a", "b"),
     birth_rate=0.6,
     grows_with="b",

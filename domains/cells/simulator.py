@@ -106,9 +106,13 @@ def simulate(
 
 
 def start(circuit: Circuit, n: int, generator: torch.Generator) -> Float[Tensor, "n gene"]:
-    """Cells at time 0: the start of the circuit, log-normal around it."""
+    """Cells at time 0: log-normal around the start of the circuit, every second one around its other
+    start where it has one."""
     noise = torch.randn(n, len(circuit.genes), generator=generator)
-    return torch.tensor(circuit.start) * (circuit.start_spread * noise).exp()
+    middle = torch.tensor(circuit.start).repeat(n, 1)
+    if circuit.other_start:
+        middle[1::2] = torch.tensor(circuit.other_start)
+    return middle * (circuit.start_spread * noise).exp()
 
 
 def advance(

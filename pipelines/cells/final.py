@@ -24,6 +24,7 @@ from workbench.runs.folder import RunFolder
 
 LEARNED_MIDPOINT: MethodName = "otcfm"
 DRAWS = 8
+GROWTH_POINTS = 6
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def fit_final(config: Config, problem: Problem, chosen: Chosen, folder: RunFolde
 @dataclass(frozen=True, eq=False)
 class Fields:
     """At each observed cell, in the order of the snapshots: velocity, its deviation over the ensemble,
-    growth where learned."""
+    growth where learned (around its time: see `_growth`)."""
 
     velocity: list[Float[Tensor, "_ feature"]]
     deviation: list[Float[Tensor, "_ feature"]]
@@ -106,9 +107,20 @@ def fields(ensemble: Ensemble, shots: CellSnapshots) -> Fields:
         velocity.append(found.mean(0))
         deviation.append(found.std(0, correction=0))
         if ensemble.models[0].has_growth:
-            rates = torch.stack([model.growth(cells, t) for model in ensemble.models])
-            growth.append(rates.mean(0))
+            growth.append(_growth(ensemble, shots, cells, t))
     return Fields(velocity, deviation, growth or None)
+
+
+def _growth(
+    ensemble: Ensemble, shots: CellSnapshots, cells: Float[Tensor, "cell feature"], t: float
+) -> Float[Tensor, "cell"]:
+    """Growth around a time: a path's rate jumps where one interval ends and the next begins, so it is
+    averaged over half an interval on either side, as far as there are snapshots."""
+    half = 0.5 * float(shots.times.diff().mean())
+    first, last = float(shots.times[0]), float(shots.times[-1])
+    around = torch.linspace(max(first, t - half), min(last, t + half), GROWTH_POINTS).tolist()
+    rates = [model.growth(cells, at) for model in ensemble.models for at in around]
+    return torch.stack(rates).mean(0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,6 +28,7 @@ from workbench.runs.metrics import Figure
 
 FEWEST = 4
 TREE_SEEDS = 3
+RESAMPLINGS = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,16 +150,25 @@ def _judged(
         )
     figures = {}
     for key, name in (("auroc", "grn_auroc"), ("average_precision", "grn_ap")):
-        values = [getattr(one, key) for one in found]
-        stderr = float(np.std(values, ddof=1) / len(values) ** 0.5) if len(values) > 1 else None
-        figures[name] = Figure(
-            getattr(together, key),
-            stderr,
-            n=len(fits),
-            floor=None,
-            baseline=max(_mean(one, key) for one in rivals.values()),
-        )
+        stderr, interval = _over_fits(fits, truth, key)
+        baseline = max(_mean(one, key) for one in rivals.values())
+        value = getattr(together, key)
+        figures[name] = Figure(value, stderr, len(fits), baseline=baseline, interval=interval)
     return figures, lines
+
+
+def _over_fits(
+    fits: list[np.ndarray], truth: np.ndarray, key: str
+) -> tuple[float | None, tuple[float, float] | None]:
+    """Standard error and 95 % interval of the averaged network's score, fits drawn with replacement."""
+    if len(fits) < 2:
+        return None, None
+    random = np.random.default_rng(0)
+    stacked = np.stack(fits)
+    rows = random.integers(len(fits), size=(RESAMPLINGS, len(fits)))
+    values = [getattr(edge_score(stacked[r].mean(0), truth), key) for r in rows]
+    low, high = np.quantile(values, [0.025, 0.975])
+    return float(np.std(values, ddof=1)), (float(low), float(high))
 
 
 def _mean(scores: list[EdgeScore], key: str) -> float:

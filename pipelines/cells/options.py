@@ -41,9 +41,9 @@ class NetworkOptions:
     """Genes of the network; none = the most variable ones."""
     most_genes: int = 30
     """How many of the most variable genes where none are named."""
-    seeds: int = 5
+    seeds: int = 8
     """Fits on half of the cells each; an edge's score is averaged over them."""
-    steps: int = 500
+    steps: int = 300
     """Gradient steps of each fit."""
     learning_rate: float = 5e-3
     """Of each fit."""
