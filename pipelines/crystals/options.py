@@ -8,10 +8,17 @@ from typing import Literal
 
 from pipelines.options import CommonOptions
 from workbench.errors import InputError
-from workbench.gflownet.options import Exploration, GFlowNetConfig, ReplayConfig
+from workbench.gflownet.options import (
+    Exploration,
+    GFlowNetConfig,
+    ReplayConfig,
+    TemperatureConfig,
+)
 
 Target = Literal["formation-energy", "window", "density"]
 EnergyName = Literal["chgnet", "ionic"]
+
+_ANNEALED = 0.6
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,8 @@ class Config(CommonOptions):
     """What is preferred: low formation energy, one in a window, or density."""
     beta: float = 8.0
     """Strength of the preference: atom/eV, or cm^3/g for density."""
+    beta_start: float = 2.0
+    """Strength at the first step; rises to beta over the first 0.6 of the training."""
     window: tuple[float, float] = (-1.5, -1.0)
     """Lowest and highest formation energy of the window, eV/atom."""
     energy: EnergyName = "chgnet"
@@ -96,6 +105,10 @@ class Config(CommonOptions):
             if getattr(self, name) < 0:
                 flag = name.replace("_", "-")
                 raise InputError(f"--{flag} is {getattr(self, name)}: give 0 or more")
+        for name in ("beta", "beta_start"):
+            if not getattr(self, name) > 0.0:
+                flag = name.replace("_", "-")
+                raise InputError(f"--{flag} is {getattr(self, name):g}: give a number above 0")
         if self.max_elements < self.min_elements:
             raise InputError(
                 f"--max-elements {self.max_elements} is below --min-elements {self.min_elements}: give "
@@ -119,4 +132,7 @@ class Config(CommonOptions):
             learning_rate=self.learning_rate,
             exploration=self.exploration,
             replay=self.replay,
+            temperature=TemperatureConfig(
+                "annealed", min(self.beta_start / self.beta, 1.0), annealed=_ANNEALED
+            ),
         )

@@ -69,7 +69,8 @@ def _how(c: Comparison) -> list[str]:
     lines = [
         f"Trajectory balance, {config.steps:,} gradient steps on {config.batch} fresh crystals each and "
         f"{config.replay.fraction:g} times as many replayed ones ({config.replay.kind}); perceptrons of "
-        f"{config.layers} x {config.width}.",
+        f"{config.layers} x {config.width}. The strength of the reward rises from {config.beta_start:g} to "
+        f"{config.beta:g} over the first 0.6 of the steps.",
     ]
     if c.problem.fitted is not None:
         lines.append(

@@ -24,6 +24,7 @@ from pipelines.crystals.prepare import Problem, generator
 from workbench.gflownet import algorithm, replay, rollout, states
 from workbench.gflownet.evaluation import total_variation
 from workbench.gflownet.options import GFlowNetConfig
+from workbench.gflownet.temperature import tempered_scores
 from workbench.gflownet.trajectories import Needs, Trajectories
 from workbench.runs.folder import RunFolder
 from workbench.training.fit import Fitted, fit
@@ -85,7 +86,9 @@ def _begin(config: Config, problem: Problem, state: algorithm.State) -> dict[str
         state.buffer = replay.add(config.replay, state.buffer, seeds)
     _imitate(state, seeds, random)
     drawn = algorithm.sample(environment, policy, config.batch, random)
-    policy.log_z.data.fill_(algorithm.log_mean_weight(policy.score(drawn, Needs())[0]))
+    power = config.sampler.temperature.at(0.0)
+    scores = tempered_scores(policy.score(drawn, Needs())[0], power)
+    policy.log_z.data.fill_(algorithm.log_mean_weight(scores))
     return info
 
 
