@@ -219,7 +219,7 @@ TOGGLE_WITH_GROWTH = Circuit(
     hill=2.0,
     noise=0.06,
     terminal=("a", "b"),
-    birth_rate=0.6,
+    birth_rate=1.2,
     grows_with="b",
 )
 

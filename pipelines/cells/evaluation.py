@@ -29,7 +29,7 @@ MOST_FOR_ENERGY = 1000
 
 MEANINGS = {
     "path_energy": "final fit: integral of the squared speed, summed over intervals; reference: W2 squared",
-    "growth_correlation": "inferred against true growth rates of the cells",
+    "growth_correlation": "inferred against true growth rates of the cells at interior times",
     "growth_slope": "slope of inferred on true growth rates",
     "growth_error": "root mean square error of the growth rate; baseline: balanced transport, which has none",
     "velocity_cosine": "mean cosine of inferred and true velocities at the cells",
@@ -225,18 +225,21 @@ def final_figures(problem: Problem, ensemble: Ensemble, found: Fields) -> Figure
     inferred = torch.cat(found.velocity)
     cosine = torch.nn.functional.cosine_similarity(inferred, true, dim=1)
     figures["velocity_cosine"] = Figure(float(cosine.mean()), n=len(cosine))
-    return figures | growth_figures(torch.cat(truth.growth), found)
+    return figures | growth_figures(truth.growth, found)
 
 
-def growth_figures(truth: Float[Tensor, "cell"], found: Fields) -> Figures:
-    """Inferred growth rates against the true ones."""
+def growth_figures(true: Sequence[Float[Tensor, "_"]], found: Fields) -> Figures:
+    """Inferred growth rates against the true ones, at times with a neighbour on either side: at the ends the
+    rate is that of one interval alone."""
+    inner = slice(1, -1) if len(true) > 2 else slice(None)
+    truth = torch.cat(list(true[inner]))
     if float(truth.std()) == 0:
         why = "all cells of this simulation grow alike"
         return {"growth_correlation": Figure(None, why=why)}
     if found.growth is None:
         why = "growth is learned by --method unbalanced alone"
         return {"growth_correlation": Figure(None, why=why)}
-    inferred = torch.cat(found.growth)
+    inferred = torch.cat(found.growth[inner])
     correlation, slope = distances.correlation_and_slope(inferred, truth)
     error = float((inferred.double() - truth.double()).square().mean().sqrt())
     without = float(truth.double().square().mean().sqrt())

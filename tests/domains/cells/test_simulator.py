@@ -52,7 +52,7 @@ def test_births_and_deaths_give_the_exponential_law(generator):
 def test_growth_follows_its_gene(generator):
     made = circuit("toggle-with-growth")
     x = torch.tensor([[1.0, 0.0, 0.0], [0.0, 2.0, 0.0]])
-    assert made.growth(x).tolist() == pytest.approx([0.0, 0.6 * 4 / 5])
+    assert made.growth(x).tolist() == pytest.approx([0.0, 1.2 * 4 / 5])
     found = simulate(made, 300, generator)
     share = [float((x[:, 1] > x[:, 0]).float().mean()) for x in found.snapshots.values]
     assert abs(share[0] - 0.5) < 0.1 < share[-1] - 0.5
