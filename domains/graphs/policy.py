@@ -34,6 +34,7 @@ from workbench.gflownet.trajectories import Needs, Scores, Trajectories
 from workbench.nets.gin import GIN
 
 _LOGIT, _FLOW, _POTENTIAL, _BACK, _STOP, _STOP_POTENTIAL = range(6)
+_LARGEST_HINT = 40.0  # beta above which the first policy gets no greedier
 _BACKWARD_HINT = 0.1  # of the forward hint's scale, at the start of training
 
 
@@ -89,7 +90,8 @@ class GraphPolicy(nn.Module):
         self.environment = environment
         self.backward_kind, self.beta, self.forward_looking = backward, beta, forward_looking
         self.network = GIN(N_FEATURES, width, n_layers, 6)
-        self.hint_scale = nn.Parameter(torch.tensor(environment.task.hint_scale))
+        scale = environment.task.hint_scale * min(beta, _LARGEST_HINT)
+        self.hint_scale = nn.Parameter(torch.tensor(scale))
         self.back_scale = nn.Parameter(_BACKWARD_HINT * self.hint_scale.detach())
         self.share_scale = nn.Parameter(torch.tensor(1.0))
         self.depth_scale = nn.Parameter(torch.tensor(0.0))

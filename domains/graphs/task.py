@@ -59,7 +59,7 @@ class Task:
     sign       +1 where the value is maximised, -1 where it is minimised
     stops      every state may stop (cut); else an object is finished when nothing is allowed
     weighs_edges   edge weights count, vertex weights do not
-    hint_scale     weight of the greedy hint at the start of training
+    hint_scale     weight of the greedy hint at the start of training, for beta = 1
     look       see `Look`
     parents    members that can be taken back: exactly those whose absence is a state from which they are
                allowed and that can be reached
