@@ -18,7 +18,8 @@ import pytest
 from pipelines import cells
 
 PLACE = Path(__file__).parents[2] / ".venv-bench" / "scvelo"
-PEERS = ["scvelo==0.3.4", "cellrank==2.0.7"]
+# cellrank 2.0.7 calls NumPy by argument names that 2.4 no longer has
+PEERS = ["scvelo==0.3.4", "cellrank==2.0.7", "numpy<2.4"]
 SCRIPT = """
 import sys, anndata, numpy as np
 import scvelo as scv
