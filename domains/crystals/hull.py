@@ -6,8 +6,6 @@ named after both, since a hull of few phases flatters what it judges.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from jaxtyping import Float
 from scipy.optimize import linprog
@@ -61,11 +59,3 @@ def fractions(crystals: Crystals) -> Float[np.ndarray, "crystal element"]:
     width = len(crystals.elements)
     counts = [np.bincount(row[row >= 0], minlength=width) for row in crystals.kind]
     return np.array(counts) / crystals.n_atoms[:, None]
-
-
-def binary_axis(
-    symbols: Sequence[str], fraction: Float[np.ndarray, "crystal element"]
-) -> Float[np.ndarray, "crystal"]:
-    """Fraction of the second of two elements, for a drawing."""
-    assert len(symbols) == 2
-    return fraction[:, 1]

@@ -200,13 +200,6 @@ class OrbitEnvironment:
             return torch.zeros(len(state.group))
         return self._log_weight(state)
 
-    def with_weights(self, log_weight: Callable[[OrbitState], Tensor]) -> OrbitEnvironment:
-        """The same environment with another log-reward."""
-        other = object.__new__(OrbitEnvironment)
-        other.__dict__.update(self.__dict__)
-        other._log_weight = log_weight
-        return other
-
 
 def _arrays(state: OrbitState) -> tuple[np.ndarray, ...]:
     return (

@@ -19,7 +19,7 @@ from domains.crystals.crystals import Crystals, join
 from domains.crystals.elements import Elements
 from domains.crystals.equivalents import Equivalents
 from domains.crystals.orbits import OrbitEnvironment, OrbitState
-from domains.crystals.parameters import Parameters
+from domains.crystals.parameters import VOLUME_FACTORS, Parameters
 from domains.crystals.reachable import Limits
 from domains.crystals.wyckoff import LETTERS, PRIMITIVE, wyckoff
 
@@ -168,8 +168,6 @@ def _crystals(
 
 def _volume_value() -> float:
     """The number that stands for the volume of the ions themselves."""
-    from domains.crystals.parameters import VOLUME_FACTORS
-
     low, high = np.log(VOLUME_FACTORS)
     return float(-low / (high - low))
 

@@ -12,6 +12,8 @@ from pymatgen.io.cif import CifParser, CifWriter
 
 from domains.crystals.crystals import Crystals
 from domains.crystals.elements import Elements
+from domains.crystals.equivalents import symmetry
+from domains.crystals.parameters import ions
 from workbench.errors import InputError
 
 SYMPREC_A = 0.01
@@ -35,8 +37,6 @@ def from_structures(
     elements: Elements, given: Sequence[Structure], groups: Sequence[int]
 ) -> Crystals:
     """Crystals of structures whose composition is neutral and made of `elements`."""
-    from domains.crystals.parameters import ions
-
     width = max(len(structure) for structure in given)
     shape = (len(given), width)
     lattice, cartesian = np.zeros((len(given), 3, 3)), np.zeros((*shape, 3))
@@ -90,7 +90,5 @@ def extended_xyz(structure: Structure, properties: Mapping[str, float | int | st
 
 def space_group(structure: Structure, tolerance_a: float = SYMPREC_A) -> int:
     """Number found by spglib, 0 where it finds none."""
-    from domains.crystals.equivalents import symmetry
-
     numbers = np.array([site.specie.Z for site in structure])
     return symmetry(structure.lattice.matrix, structure.cart_coords, numbers, tolerance_a)[0]

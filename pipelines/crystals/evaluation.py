@@ -10,7 +10,6 @@ from jaxtyping import Bool, Float, Int
 from pymatgen.core import Structure
 
 from domains.crystals import judging
-from domains.crystals.crystals import Crystals
 from domains.crystals.hull import fractions
 from domains.crystals.prototypes import type_name
 from domains.crystals.relaxation import Relaxed
@@ -221,8 +220,3 @@ def _playground_figures(c: Comparison) -> dict[str, Figure]:
         "playground_tvd": Figure(found.total_variation, reference=0.0),
         "playground_log_partition_error": Figure(found.log_partition_error, reference=0.0),
     }
-
-
-def distinct(crystals: Crystals, cells: list[Structure]) -> Int[np.ndarray, "crystal"]:
-    """Class of each crystal."""
-    return judging.classes(crystals, cells)

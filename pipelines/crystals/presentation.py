@@ -182,13 +182,17 @@ def _best(c: Comparison) -> Table:
 def _energies(c: Comparison, folder: RunFolder) -> list[FigureFile]:
     values = {"sampler": c.judged.energies_ev_per_atom}
     if c.search is not None:
-        values["random search, all"] = c.search.energies_ev_per_atom
+        values["random search"] = c.search.energies_ev_per_atom
     if len(c.substitution.energies_ev_per_atom) > 1:
-        values["substituted types"] = c.substitution.energies_ev_per_atom
+        values["substitution"] = c.substitution.energies_ev_per_atom
     lowest = min(float(energies.min()) for energies in values.values())
-    figure, axes = new_figure(6.0, 3.4)
+    figure, axes = new_figure(9.0, 3.6)
     histograms(
-        axes, values, xlabel="formation energy", unit="eV/atom", interval=(lowest - 0.1, 1.0)
+        axes,
+        values,
+        xlabel="formation energy",
+        unit="eV/atom",
+        bins=np.linspace(lowest - 0.1, 1.0, 41).tolist(),
     )
     text = "Formation energies of crystals as drawn."
     files = [_save(folder, figure, "energies", text)]

@@ -10,7 +10,6 @@ import numpy as np
 from jaxtyping import Float
 
 from domains.crystals.crystals import Crystals
-from domains.crystals.environment import CrystalState
 from domains.crystals.hull import Hull, fractions
 from domains.crystals.prototypes import Substituted, substituted
 from domains.crystals.random_search import random_crystals
@@ -27,12 +26,10 @@ _VOLUMES = (0.85, 1.0, 1.15)
 class Search:
     """Random search.
 
-    energies_ev_per_atom   of all its crystals, in the order made; `best` the state rows of the lowest
+    energies_ev_per_atom   of its crystals, in the order made
     n_evaluations          spent, and `line` says so
     """
 
-    crystals: Crystals
-    state: CrystalState
     energies_ev_per_atom: Float[np.ndarray, "crystal"]
     n_evaluations: int
     line: str
@@ -46,7 +43,7 @@ def random_search(config: Config, problem: Problem, n_evaluations: int) -> Searc
     """Random crystals up to that many evaluations, or five minutes of them."""
     random = problem.generator(config.seed, "random search")
     before, began = problem.energy.n_evaluations, time.perf_counter()
-    crystals, state = random_crystals(problem.environment, n_evaluations, random)
+    crystals, _ = random_crystals(problem.environment, n_evaluations, random)
     found: list[np.ndarray] = []
     for start in range(0, len(crystals), _CHUNK):
         rows = np.arange(start, min(start + _CHUNK, len(crystals)))
@@ -61,7 +58,7 @@ def random_search(config: Config, problem: Problem, n_evaluations: int) -> Searc
         f"prior, {spent:,} energy evaluations{stopped}; draws with atoms too close cost nothing and are not "
         "counted."
     )
-    return Search(crystals, state, energies, spent, line)
+    return Search(energies, spent, line)
 
 
 @dataclass(frozen=True)
