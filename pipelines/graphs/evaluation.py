@@ -17,6 +17,8 @@ Figures = dict[str, Figure]
 
 EXTERNAL = ("cp_sat", "kamis", "tabu")
 _SOLVED_BY = {
+    "gflownet_best_of_20": "the best of 20 sets of the policy",
+    "untrained_best_of_20": "the best of 20 sets of the policy before training: greedy hints alone",
     "greedy": "the greedy rule once",
     "greedy_restarts": "20 greedy tries with random ties",
     "greedy_restarts_equal_seconds": "greedy tries for as long as the policy's sets took",
