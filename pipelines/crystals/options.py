@@ -36,6 +36,11 @@ class FitOptions:
         for name in ("labels", "rounds", "steps"):
             if getattr(self, name) < 1:
                 raise InputError(f"--fit.{name} is {getattr(self, name)}: give 1 or more")
+        if self.labels < self.rounds:
+            raise InputError(
+                f"--fit.labels {self.labels} is below --fit.rounds {self.rounds}: give at least one label "
+                "for each round"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,7 +52,9 @@ def train(config: Config, problem: Problem, folder: RunFolder) -> Fitted:
             info |= _begin(config, problem, inner)
         round_, rest = divmod(inner.steps_done, every)
         if problem.fitted is not None and rest == 0 and 0 < round_ < config.fit.rounds:
-            info |= _label(config, problem, inner, _proposals(config, problem, inner))
+            proposals = _proposals(config, problem, inner)
+            if len(proposals):
+                info |= _label(config, problem, inner, proposals)
         inner, found = algorithm.step(sampler, problem.environment, inner)
         return (inner, *state[1:]), {**found, **info}
 
