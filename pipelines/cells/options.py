@@ -71,8 +71,6 @@ class FateOptions:
 class Config(CommonOptions):
     """Trajectories of cells from snapshots, validated on held-out times beside unlearned rivals."""
 
-    device: Literal["cpu"] = "cpu"
-    """Small networks on small batches: the processor is faster than a GPU."""
     input: Path | None = None
     """An .h5ad file; none = the embedded myoblasts, or a simulation."""
     time_key: str | None = None
@@ -159,6 +157,10 @@ class Config(CommonOptions):
     def __post_init__(self) -> None:
         CommonOptions.__post_init__(self)
         self._check_numbers()
+        if self.device == "cuda":
+            raise InputError(
+                "--device cuda is of no use here, where small networks learn from small batches: leave it out"
+            )
         if self.input is not None and self.simulate is not None:
             raise InputError("--input and --simulate are both given: give one of them")
         if not self.method:

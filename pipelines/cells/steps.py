@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ def work(config: Config, problem: Problem, folder: RunFolder) -> None:
     )
     sections = presentation.sections(results, folder)
     finish(
-        config,
+        replace(config, device="cpu"),  # auto is the processor in this pipeline
         folder,
         figures,
         sections,
