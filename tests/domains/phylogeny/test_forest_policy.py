@@ -159,7 +159,8 @@ def test_training_approaches_the_law_of_the_reward(order, objective):
 @pytest.mark.parametrize("order", ["sorted", "any"])
 @pytest.mark.parametrize("objective", ["tb", "log-variance", "subtb"])
 def test_training_reaches_the_law_of_the_reward(order, objective):
-    _, after = trained(order, objective, steps=400, search=0)
+    steps = 1000 if objective == "subtb" else 400  # the inner flows are learned first
+    _, after = trained(order, objective, steps, search=0)
     assert after < 0.03
 
 

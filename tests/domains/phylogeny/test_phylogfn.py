@@ -92,9 +92,9 @@ def test_six_taxa_reach_the_enumerated_posterior(reference_data, lengths):
     config = GFlowNetConfig(
         objective="tb",
         backward="uniform",
-        steps=400,
+        steps=1000,
         batch=64,
-        learning_rate=3e-3,
+        learning_rate=5e-3,
         exploration=Exploration(epsilon=0.1, annealed=0.8),
     )
     g = generator(10)
