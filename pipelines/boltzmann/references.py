@@ -152,9 +152,10 @@ def run_baseline(
     config: Config, problem: Problem, reference: Reference | None, floor: float | None, cost: Cost
 ) -> Baseline | None:
     """Parallel tempering with the ladder of `config.chain` from relaxed random starts, until its
-    energy-W2 meets the noise floor, or it has used as many evaluations and as many seconds of
-    processor time as the learned sampler, or five minutes have passed. None where it does not warm
-    up in that time."""
+    energy-W2 meets the noise floor, or it has used as many evaluations as the learned sampler, or
+    five minutes have passed; that is what is compared. After equal evaluations it goes on to equal
+    seconds of processor time, for the curve and the line alone, since time differs from run to run.
+    None where it does not warm up in that time."""
     own, generator = _uncounted(problem), problem.generator(config.seed, "baseline")
     ladders, settings, plan = _baseline_size(config, own, cost.n_evaluations)
     x = starts(replace(config, start="default"), own, ladders, generator)
@@ -162,32 +163,38 @@ def run_baseline(
     wall, cpu = time.perf_counter(), time.process_time()
     looks: list[Cost] = []
     distances: list[float] = []
-    why = ""
-    while not why:
+    compared: tuple[WeightedSamples, Cost, str] | None = None
+    over = False
+    while not over:
         if state.n_kept == plan.n_kept:
             state = _later_half(state)
         state = collect.collect_step(plan, tempering, settings, own.energy, state, generator)[0]
         seconds = time.perf_counter() - wall
         spent = Cost(own.energy.n_energy, seconds, time.process_time() - cpu)
+        why = ""
         if reference is not None and state.n_kept and state.n_kept % BASELINE_LOOK == 0:
             looks.append(spent)
             distance = energy_w2(_second_half(settings, state).energy, reference.samples.energy)
             distances.append(distance)
             why = "it met the noise floor" if floor is not None and distance <= floor else ""
-        if _at_least(spent, cost) and state.n_kept:
-            why = why or "it had used as many evaluations and seconds as the learned sampler"
-        elif seconds > BASELINE_SECONDS:
+        over = bool(why) or seconds > BASELINE_SECONDS
+        if seconds > BASELINE_SECONDS:
             why = why or "five minutes had passed"
-    if not state.n_kept:
+        if spent.n_evaluations >= cost.n_evaluations and state.n_kept:
+            why = why or "it had used as many evaluations as the learned sampler"
+            over = over or reference is None or spent.cpu_seconds >= cost.cpu_seconds
+        if why and compared is None and state.n_kept:
+            compared = (_second_half(settings, state), spent, why)
+    if compared is None:
         return None
+    samples, spent, why = compared
     line = (
         f"Parallel tempering ({ladders} ladders of {settings.n_rungs} temperatures from relaxed "
         f"random starts) stopped when {why}: {spent.n_evaluations:,} evaluations and "
         f"{spent.cpu_seconds:.3g} CPU seconds, against {cost.n_evaluations:,} and "
-        f"{cost.cpu_seconds:.3g} of the learned sampler."
-        + _at_equal_cost(looks, distances, cost)
+        f"{cost.cpu_seconds:.3g} of the learned sampler." + _at_equal_cost(looks, distances, cost)
     )
-    return Baseline(_second_half(settings, state), spent, looks, distances, line)
+    return Baseline(samples, spent, looks, distances, line)
 
 
 def _later_half(state: collect.Collection) -> collect.Collection:
@@ -195,11 +202,6 @@ def _later_half(state: collect.Collection) -> collect.Collection:
     half = len(state.x) // 2
     state.x[:half], state.energy[:half] = state.x[-half:].clone(), state.energy[-half:].clone()
     return replace(state, n_kept=half)
-
-
-def _at_least(spent: Cost, budget: Cost) -> bool:
-    enough = spent.n_evaluations >= budget.n_evaluations
-    return enough and spent.cpu_seconds >= budget.cpu_seconds
 
 
 def _at_equal_cost(looks: list[Cost], distances: list[float], budget: Cost) -> str:
@@ -235,4 +237,5 @@ def _second_half(settings: tempering.Config, state: collect.Collection) -> Weigh
     x, energy = collect.target_traces(tempering, settings, state)
     x, energy = x[len(x) // 2 :], energy[len(energy) // 2 :]
     chain = torch.arange(x.shape[1]).repeat(len(x))
-    return WeightedSamples(x.flatten(0, 1), energy.flatten(), None, chain)
+    # Copies: the chains may go on in the same memory.
+    return WeightedSamples(x.flatten(0, 1).clone(), energy.flatten().clone(), None, chain)

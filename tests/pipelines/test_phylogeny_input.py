@@ -96,7 +96,7 @@ def test_trees(text, words, tmp_path, capsys):
         (["--network.width", "64"], "--network does not apply"),
         (["--ensemble.heads", "2"], "--ensemble.heads does not apply"),
         (["--temperature.final", "2"], "--temperature.final does not apply"),
-        (["--temperature.kind", "conditional"], "take annealed or fixed"),
+        (["--objective", "tb", "--temperature.kind", "conditional"], "take annealed or fixed"),
         (["--aligment", "x"], 'did you mean "--alignment"'),
     ],
 )

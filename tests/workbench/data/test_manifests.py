@@ -111,7 +111,9 @@ def test_the_shipped_manifests_are_complete():
 
 def test_the_reference_files_are_the_ones_the_manifests_name(reference_data):
     reference_data("boltzmann/lj13_reference.npy")
-    for item in manifests.all_manifests():
+    named = [item for item in manifests.all_manifests() if not item.name.startswith("cells-")]
+    assert len(named) == 4  # the large published cell sets are not among the reference data
+    for item in named:
         for file in item.files:
             path = manifests.find(file)
             assert path is not None and path.stat().st_size == file.size
