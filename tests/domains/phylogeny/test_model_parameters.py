@@ -30,7 +30,9 @@ def test_there_and_back(text):
         assert back[name] == pytest.approx(values, rel=1e-12)
 
 
-@pytest.mark.parametrize(("text", "mass"), [("K80", 1.0), ("JC+I", 1.0), ("JC+G4", math.exp(-0.01))])
+@pytest.mark.parametrize(
+    ("text", "mass"), [("K80", 1.0), ("JC+I", 1.0), ("JC+G4", math.exp(-0.01))]
+)
 def test_densities_of_one_number_integrate_to_one(text, mass):
     specification = parse_model(text)
     grid = torch.linspace(-30.0, 30.0, 6001, dtype=torch.float64)
