@@ -16,8 +16,9 @@ and gets `run`, `resume` and `sample` of the contract in `pipelines.cli` from
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -88,20 +89,15 @@ def lifecycle(pipeline: str, config_class: type[Any]) -> Lifecycle:
     return Lifecycle(run, resume, sample)
 
 
-class _room_on_disk:
+@contextlib.contextmanager
+def _room_on_disk(folder: RunFolder) -> Iterator[None]:
     """Turns a full disk, whatever was being written, into one sentence."""
+    from workbench.runs.files import full_disk
 
-    def __init__(self, folder: RunFolder) -> None:
-        self.folder = folder
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        from workbench.runs.files import full_disk
-
-        if isinstance(error, OSError):
-            raise full_disk(self.folder.path, error) from error
+    try:
+        yield
+    except OSError as error:
+        raise full_disk(folder.path, error) from error
 
 
 def finish(

@@ -14,40 +14,24 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
-import venv
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from tests.benchmarks.peers import peer_python
 from workbench.bridge import training
 from workbench.bridge.options import BridgeConfig, Method
 
 PEER = "torchcfm==1.0.7"
-PLACE = Path(".venv-bench") / "torchcfm"
 WORKER = Path(__file__).parent / "torchcfm_worker.py"
 DIM, CELLS, SNAPSHOTS, BATCH, SIGMA = 5, 1000, 5, 256, 0.25
 REPEATS, STEPS, RUN_STEPS = 7, 20, 2000
-
-
-def peer_python() -> Path:
-    """The interpreter of the peer's environment, made where it is not there."""
-    python = PLACE / "bin" / "python"
-    if not (PLACE / "installed").exists():
-        venv.create(PLACE, with_pip=True, clear=True)
-        pytorch = f"torch=={torch.__version__.split('+')[0]}"
-        extra = shlex.split(os.environ.get("PIP_ARGS", ""))
-        command = [str(python), "-m", "pip", "install", "-q", *extra, pytorch, PEER]
-        subprocess.run(command, check=True, stdout=sys.stderr)
-        (PLACE / "installed").touch()
-    return python
 
 
 class Theirs:
@@ -55,7 +39,7 @@ class Theirs:
 
     def __init__(self, data: Path) -> None:
         self.process = subprocess.Popen(
-            [str(peer_python()), str(WORKER), str(data), str(BATCH)],
+            [str(peer_python(PEER)), str(WORKER), str(data), str(BATCH)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | {"OMP_NUM_THREADS": "1"},

@@ -19,13 +19,11 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import venv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,29 +33,16 @@ import torch
 
 from domains.synthetic import Hypergrid
 from pipelines.synthetic import preset
+from tests.benchmarks.peers import peer_python
 from workbench.gflownet import algorithm, exact
 from workbench.gflownet.evaluation import total_variation
 from workbench.gflownet.options import GFlowNetConfig
 
 PEER = "torchgfn==2.4.1"
-PLACE = Path(".venv-bench") / "torchgfn"
 WORKER = Path(__file__).parent / "torchgfn_worker.py"
 BATCH, REPEATS, STEPS = 256, 9, 12
 N_OBJECTS, LARGE_BATCH = 16_384, 4096
 LOOKS = (25.0, 60.0)
-
-
-def peer_python() -> Path:
-    """The interpreter of the peer's environment, made where it is not there."""
-    python = PLACE / "bin" / "python"
-    if not (PLACE / "installed").exists():
-        venv.create(PLACE, with_pip=True, clear=True)
-        pytorch = f"torch=={torch.__version__.split('+')[0]}"
-        extra = shlex.split(os.environ.get("PIP_ARGS", ""))
-        command = [str(python), "-m", "pip", "install", "-q", *extra, pytorch, PEER]
-        subprocess.run(command, check=True, stdout=sys.stderr)
-        (PLACE / "installed").touch()
-    return python
 
 
 class Theirs:
@@ -65,7 +50,7 @@ class Theirs:
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
-            [str(peer_python()), str(WORKER)],
+            [str(peer_python(PEER)), str(WORKER)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | {"OMP_NUM_THREADS": "1"},

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 from pipelines import cli
 
@@ -62,22 +60,3 @@ VACUUM = "alanine-dipeptide-vacuum"
 def run(out: Path, *flags: str) -> int:
     """Exit code of `workbench boltzmann run` at small size."""
     return cli.main(["boltzmann", "run", "--preset", "smoke", *SMALL, *flags, "--out", str(out)])
-
-
-def blank_picture(_: object, folder: Path, name: str) -> Path:
-    """In place of `plotting.save`, which takes most of a small run's time."""
-    folder.mkdir(exist_ok=True)
-    for suffix in ("svg", "png"):
-        (folder / f"{name}.{suffix}").write_bytes(b"")
-    return folder / f"{name}.png"
-
-
-def metrics(out: Path) -> dict[str, Any]:
-    figures = json.loads((out / "metrics.json").read_text())
-    assert figures.pop("schema_version") == 1
-    return figures
-
-
-def untimed(out: Path) -> dict[str, Any]:
-    """The figures without those that measure time: what a resumed run must reproduce."""
-    return {name: value for name, value in metrics(out).items() if "seconds" not in name}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 from pipelines import cli
 
@@ -32,20 +30,9 @@ SMALL += [
 ]
 SMALL += ["--search.evaluations", "3000", "--search.local", "300", "--programs.generations", "0"]
 TAXA = ("Human", "Galago", "Mouse", "Cow", "Horse")
-TIMINGS = ("seconds", "cpu_seconds", "seconds_total")
 
 
 def run(out: Path, *flags: str) -> int:
     """Exit code of `workbench phylogeny run` at small size."""
     small = ["phylogeny", "run", "--preset", "smoke", *SMALL]
     return cli.main([*small, "--taxa", *TAXA, *flags, "--out", str(out)])
-
-
-def metrics(out: Path) -> dict[str, Any]:
-    figures = json.loads((out / "metrics.json").read_text())
-    assert figures.pop("schema_version") == 1
-    return figures
-
-
-def untimed(out: Path) -> dict[str, Any]:
-    return {name: figure for name, figure in metrics(out).items() if name not in TIMINGS}

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from pipelines import cli
-from tests.pipelines.boltzmann_runs import VACUUM, metrics, run
+from tests.pipelines.boltzmann_runs import VACUUM, run
+from tests.pipelines.finished import metrics
 
 CASES = [
     ("gmm40", "idem"),

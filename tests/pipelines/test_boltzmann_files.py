@@ -14,7 +14,8 @@ import torch
 from domains.molecules.named_molecules import STRUCTURE, named_molecule
 from pipelines import cli
 from pipelines.boltzmann import presentation
-from tests.pipelines.boltzmann_runs import VACUUM, blank_picture, metrics, run
+from tests.pipelines.boltzmann_runs import VACUUM, run
+from tests.pipelines.finished import blank_picture, metrics
 
 AMBER96 = ["--pdb", str(STRUCTURE), "--forcefield", "amber96.xml"]
 

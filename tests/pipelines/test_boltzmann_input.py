@@ -11,7 +11,8 @@ import pytest
 from domains.molecules.named_molecules import STRUCTURE
 from pipelines import cli
 from pipelines.boltzmann import presentation
-from tests.pipelines.boltzmann_runs import SMALL, VACUUM, blank_picture, metrics, run
+from tests.pipelines.boltzmann_runs import SMALL, VACUUM, run
+from tests.pipelines.finished import blank_picture, metrics
 from workbench.training import checkpoint
 
 AMBER = ["--forcefield", "amber96.xml"]

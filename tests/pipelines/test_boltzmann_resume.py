@@ -14,7 +14,8 @@ import pytest
 
 from pipelines import cli
 from pipelines.boltzmann import presentation
-from tests.pipelines.boltzmann_runs import SMALL, VACUUM, blank_picture, run, untimed
+from tests.pipelines.boltzmann_runs import SMALL, VACUUM, run
+from tests.pipelines.finished import blank_picture, untimed
 
 ROOT = Path(__file__).parents[2]
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,12 +11,11 @@ import pytest
 from domains.crystals.structures import read_cif
 from pipelines import cli
 from pipelines.crystals import Config, presentation, preset
-from tests.pipelines.boltzmann_runs import blank_picture
+from tests.pipelines.finished import blank_picture, metrics, untimed
 
 SMALL = ["--elements", "Na", "Cl", "--max-atoms", "4", "--space-groups", "166", "216", "221", "225"]
 SMALL += ["--steps", "6", "--batch", "8", "--width", "16", "--seeds", "20", "--n-samples", "12"]
 SMALL += ["--relax", "1", "--playground-steps", "2"]
-TIMINGS = ("seconds", "cpu_seconds", "seconds_total")
 NAMED = (
     *("fraction_valid", "fraction_neutral", "fraction_unique", "fraction_novel"),
     *("symmetry_fidelity", "n_prototypes", "median_formation_energy_ev_per_atom"),
@@ -34,16 +31,6 @@ def without_pictures(monkeypatch):
 
 def run(out: Path, *flags: str) -> int:
     return cli.main(["crystals", "run", "--preset", "smoke", *SMALL, *flags, "--out", str(out)])
-
-
-def metrics(out: Path) -> dict[str, Any]:
-    figures = json.loads((out / "metrics.json").read_text())
-    assert figures.pop("schema_version") == 1
-    return figures
-
-
-def untimed(out: Path) -> dict[str, Any]:
-    return {name: figure for name, figure in metrics(out).items() if name not in TIMINGS}
 
 
 def test_a_run_writes_what_others_rely_on_and_gives_more_samples(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 from pipelines import cli
 from pipelines.graphs import Config, prepare, presentation, preset, solving
 from pipelines.graphs.options import TaskName
-from tests.pipelines.boltzmann_runs import blank_picture
+from tests.pipelines.finished import blank_picture, metrics
 
 SMALL = ["--steps", "3", "--batch", "8", "--n-train", "4", "--draws", "200", "--n-evaluations", "1"]
 SMALL += ["--network.width", "8", "--network.layers", "1", "--time-limit", "0.3"]
@@ -28,12 +28,6 @@ def without_pictures(monkeypatch):
 
 def run(out: Path, *flags: str) -> int:
     return cli.main(["graphs", "run", "--preset", "smoke", *SMALL, *flags, "--out", str(out)])
-
-
-def metrics(out: Path) -> dict[str, Any]:
-    figures = json.loads((out / "metrics.json").read_text())
-    assert figures.pop("schema_version") == 1
-    return figures
 
 
 def solutions(path: Path) -> list[dict[str, Any]]:

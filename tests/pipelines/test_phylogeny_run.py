@@ -21,8 +21,8 @@ from domains.phylogeny.trees import split_keys, topology_keys
 from pipelines import cli
 from pipelines.phylogeny import presentation, preset, references
 from pipelines.phylogeny.prepare import embedded_alignment
-from tests.pipelines.boltzmann_runs import blank_picture
-from tests.pipelines.phylogeny_runs import TAXA, metrics, run, untimed
+from tests.pipelines.finished import blank_picture, metrics, untimed
+from tests.pipelines.phylogeny_runs import TAXA, run
 
 POSTERIOR = ("log_marginal_likelihood", "log_marginal_likelihood_error", "topology_tvd", "asdsf")
 POSTERIOR += ("log_p_correlation", "n_likelihood_evaluations", "seconds")

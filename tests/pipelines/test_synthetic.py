@@ -6,7 +6,6 @@ import json
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,11 +14,10 @@ import torch
 from domains.synthetic import environment
 from pipelines import cli
 from pipelines.synthetic import Config, presentation, preset
-from tests.pipelines.boltzmann_runs import blank_picture
+from tests.pipelines.finished import blank_picture, metrics, untimed
 
 SMALL = ["--steps", "12", "--batch", "16", "--n-samples", "300", "--n-evaluations", "3"]
 SMALL += ["--network.width", "16", "--grid.dimensions", "2", "--grid.height", "4"]
-TIMINGS = ("seconds", "cpu_seconds", "seconds_total")
 
 
 @pytest.fixture(autouse=True)
@@ -29,16 +27,6 @@ def without_pictures(monkeypatch):
 
 def run(out: Path, *flags: str) -> int:
     return cli.main(["synthetic", "run", "--preset", "smoke", *SMALL, *flags, "--out", str(out)])
-
-
-def metrics(out: Path) -> dict[str, Any]:
-    figures = json.loads((out / "metrics.json").read_text())
-    assert figures.pop("schema_version") == 1
-    return figures
-
-
-def untimed(out: Path) -> dict[str, Any]:
-    return {name: figure for name, figure in metrics(out).items() if name not in TIMINGS}
 
 
 NAMED = ("total_variation", "log_partition_error", "n_trajectories", "cpu_seconds")
