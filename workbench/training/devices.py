@@ -5,9 +5,6 @@ from __future__ import annotations
 import torch
 
 from workbench.errors import InputError
-from workbench.training.processes import run_in_processes
-
-__all__ = ["resolve_device", "run_in_processes", "set_threads"]
 
 
 def resolve_device(name: str) -> torch.device:

@@ -62,9 +62,10 @@ def test_every_image_is_the_same_crystal(group):
     equivalents = Equivalents(parameters)
     position = torch.full((1, 8), -1)
     element = torch.full((1, 8), -1)
-    position[0, :2], element[0, :2] = torch.tensor([fixed[0], fixed[1]]), torch.tensor([0, 1])
-    if int(table.multiplicity[places[fixed[0]]]) != int(table.multiplicity[places[fixed[1]]]):
-        pytest.skip("the first two fixed sites differ in size: not neutral with Na and Cl")
+    sizes = [int(table.multiplicity[places[i]]) for i in fixed]
+    # Na and Cl are neutral on two sites of one size: the first such neighbours.
+    first = next(k for k in range(len(fixed) - 1) if sizes[k] == sizes[k + 1])
+    position[0, :2], element[0, :2] = torch.tensor(fixed[first : first + 2]), torch.tensor([0, 1])
     state = OrbitState(
         torch.tensor([env.groups.index(group)]), position, element, torch.tensor([True])
     )
