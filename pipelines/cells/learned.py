@@ -16,6 +16,7 @@ from workbench.bridge.options import BridgeConfig
 from workbench.bridge.simulation import Paths, ode, sde
 from workbench.bridge.training import train
 from workbench.runs.folder import RunFolder
+from workbench.training.devices import resolve_device
 
 STOCHASTIC = ("sf2m",)
 BROWNIAN = ("sf2m", "sbcfm")
@@ -43,6 +44,12 @@ def bridge_options(config: Config, method: MethodName, has_population: bool) -> 
     )
 
 
+def device_of(config: Config) -> torch.device:
+    """Where networks are trained: `auto` is the processor, which small networks on small batches do not
+    leave. Raises InputError for a device that is not there."""
+    return resolve_device("cpu" if config.device == "auto" else config.device)
+
+
 def fit_bridge(
     config: Config,
     method: MethodName,
@@ -55,6 +62,9 @@ def fit_bridge(
 ) -> BridgeModel:
     """A bridge through all of `shots`; leave out before what is held out. The couplings follow from
     `plan_seed` alone, so trainings of one method on the same cells share them, kept in `cache`."""
+    device = device_of(config)
+    if device.type != generator.device.type:
+        generator = torch.Generator(device).manual_seed(generator.initial_seed())
     masses = None if shots.population is None else shots.population.tolist()
     options = bridge_options(config, method, masses is not None)
     weights = None if _equal(shots) else shots.masses
@@ -88,10 +98,13 @@ def paths_of(
     diffusion: float | None = None,
 ) -> Paths:
     """Paths from `x0`: stochastic where a score was learned and `diffusion` is not zero."""
+    x0 = x0.to(next(model.networks.parameters()).device)
     if not model.has_score or diffusion == 0:
-        return ode(model, x0, times)
-    g = model.sigma if diffusion is None else diffusion
-    return sde(model, x0, times, g, generator, steps=SDE_STEPS)
+        paths = ode(model, x0, times)
+    else:
+        g = model.sigma if diffusion is None else diffusion
+        paths = sde(model, x0, times, g, generator, steps=SDE_STEPS)
+    return Paths(times, paths.x.cpu(), None if paths.log_mass is None else paths.log_mass.cpu())
 
 
 def push(

@@ -157,10 +157,6 @@ class Config(CommonOptions):
     def __post_init__(self) -> None:
         CommonOptions.__post_init__(self)
         self._check_numbers()
-        if self.device == "cuda":
-            raise InputError(
-                "--device cuda is of no use here, where small networks learn from small batches: leave it out"
-            )
         if self.input is not None and self.simulate is not None:
             raise InputError("--input and --simulate are both given: give one of them")
         if not self.method:

@@ -24,6 +24,7 @@ from domains.cells.representation import (
 )
 from domains.cells.snapshots import CellSnapshots
 from domains.cells.timecourse import Timecourse, column_of, read_timecourse, timecourse
+from pipelines.cells.learned import device_of
 from pipelines.cells.options import Config
 from workbench.errors import InputError
 from workbench.training.devices import set_threads
@@ -83,6 +84,7 @@ class Problem:
 def problem(config: Config) -> Problem:
     """Raises InputError for a file, column, representation or time that cannot be used."""
     set_threads(config.threads)
+    device_of(config)
     truth = _simulated(config)
     course = _course(config, truth)
     options = RepresentationOptions(

@@ -68,7 +68,9 @@ def work(config: Config, problem: Problem, folder: RunFolder) -> None:
     )
     sections = presentation.sections(results, folder)
     finish(
-        replace(config, device="cpu"),  # auto is the processor in this pipeline
+        replace(
+            config, device="cuda" if config.device == "cuda" else "cpu"
+        ),  # auto is the processor in this pipeline
         folder,
         figures,
         sections,

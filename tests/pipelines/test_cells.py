@@ -203,7 +203,7 @@ def test_a_given_representation_is_marked_and_has_no_genes(file, tmp_path):
         (["--time-key", "day", "--growth-key", "g"], 'no growth column "g"'),
         (["--time-key", "day", "--simulate", "cycle"], "--input and --simulate"),
         (["--time-key", "day", "--method", "otcmf"], "otcmf"),
-        (["--time-key", "day", "--device", "cuda"], "--device cuda is of no use here"),
+        (["--time-key", "day", "--device", "cuda"], "finds no CUDA device here"),
         (["--time-key", "day", "--method", "alicfm"], "alicfm needs 3 times"),
         (["--time-key", "day", "--unbalanced.mass-source", "given"], "needs population sizes"),
     ],

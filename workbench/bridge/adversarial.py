@@ -30,7 +30,7 @@ from workbench.bridge.objectives.adversarial import (
 )
 from workbench.bridge.objectives.regularisers import curvature, distance_to_reference
 from workbench.bridge.options import AdversarialConfig as Config
-from workbench.bridge.problem import BridgeProblem
+from workbench.bridge.problem import BridgeProblem, seed_from
 from workbench.errors import InputError
 from workbench.runs.folder import RunFolder
 from workbench.training.fit import fit
@@ -159,9 +159,11 @@ def init(config: Config, problem: BridgeProblem, generator: torch.Generator) -> 
     dim = problem.cells.shape[1]
     waves = waves_for(len(problem.times))
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
+        torch.manual_seed(seed_from(generator))
         interpolant = AdversarialInterpolant(dim, config.width, waves)
         discriminator = _Perceptron(dim, 1, config.width, waves)
+    interpolant.to(generator.device)
+    discriminator.to(generator.device)
     optimisers: list[torch.optim.Optimizer] = [
         torch.optim.Adam(net.parameters(), lr=config.learning_rate, betas=(0.5, 0.999), fused=True)
         for net in (interpolant, discriminator)
@@ -188,7 +190,8 @@ def step(config: Config, problem: BridgeProblem, state: State) -> tuple[State, d
 
 def _play(config: Config, rows: _Rows, state: State) -> dict[str, float]:
     """One step of the discriminator, then one of the interpolant."""
-    noise = torch.randn(len(rows.s), generator=state.generator)
+    device = state.generator.device
+    noise = torch.randn(len(rows.s), generator=state.generator, device=device)
     s = (rows.s + config.jitter * noise).clamp(0.0, 1.0)
     fake = state.interpolant(rows.x0, rows.x1, s)
     loss_d = _discriminator_loss(config, state.discriminator, rows.real, fake.detach(), rows.s)
@@ -222,7 +225,8 @@ def _discriminator_loss(
 def _regulariser(config: Config, rows: _Rows, state: State) -> Tensor:
     """At times of its own: the reference is known between snapshots too."""
     if config.regulariser == "curvature":
-        s = torch.rand(len(rows.s), generator=state.generator)
+        device = state.generator.device
+        s = torch.rand(len(rows.s), generator=state.generator, device=device)
         return curvature(state.interpolant, rows.x0, rows.x1, s)
     reference = rows.reference
     if config.regulariser == "linear":
@@ -233,9 +237,9 @@ def _regulariser(config: Config, rows: _Rows, state: State) -> Tensor:
 def _draw(config: Config, problem: BridgeProblem, generator: torch.Generator) -> _Rows:
     """Chains at random interior snapshots, and cells of the same snapshots from other chains."""
     assert problem.chains is not None
-    points, n = problem.chains.points, config.batch
-    row, other = torch.randint(len(points), (2, n), generator=generator)
-    at = torch.randint(1, problem.n_intervals, (n,), generator=generator)
+    points, n, device = problem.chains.points, config.batch, generator.device
+    row, other = torch.randint(len(points), (2, n), generator=generator, device=device)
+    at = torch.randint(1, problem.n_intervals, (n,), generator=generator, device=device)
     span = problem.times[-1] - problem.times[0]
     s = (problem.times[at] - problem.times[0]) / span
     return _Rows(points[row, 0], points[row, -1], s, points[row, at], points[other, at])

@@ -64,7 +64,7 @@ def draw(
     rows = draw_pairs(problem.pairs, interval, generator)
     x0 = problem.cells[problem.pairs.source[rows]]
     x1 = problem.cells[problem.pairs.target[rows]]
-    noise = torch.randn(x0.shape, generator=generator)
+    noise = torch.randn(x0.shape, generator=generator, device=generator.device)
     if config.method == "unbalanced":
         mass0, mass1 = problem.pairs.mass0[rows], problem.pairs.mass1[rows]
         path = dirac_path(x0, x1, mass0, mass1, problem.delta, s)
@@ -82,7 +82,8 @@ def draw_pairs(
     pairs: PairTable, interval: Int[Tensor, "batch"], generator: torch.Generator
 ) -> Int[Tensor, "batch"]:
     """Rows of the table, one of each interval asked for, in proportion to their mass."""
-    share = torch.rand(len(interval), generator=generator, dtype=torch.float64)
+    device = generator.device
+    share = torch.rand(len(interval), generator=generator, dtype=torch.float64, device=device)
     rows = torch.searchsorted(pairs.cumulative, interval + share, right=True)
     return rows.clamp_(max=len(pairs.cumulative) - 1)
 
@@ -91,11 +92,13 @@ def _places(
     config: BridgeConfig, problem: BridgeProblem, generator: torch.Generator
 ) -> tuple[Int[Tensor, "batch"], Float[Tensor, "batch"]]:
     """Interval and share of it, for each row."""
-    chosen = torch.arange(problem.n_intervals)
+    device, n = generator.device, config.batch
+    chosen = torch.arange(problem.n_intervals, device=device)
     if problem.n_intervals > MAX_INTERVALS:
-        chosen = torch.randperm(problem.n_intervals, generator=generator)[:MAX_INTERVALS]
-    n = config.batch
-    s = (torch.rand(len(chosen), n, generator=generator) + torch.arange(n)) / n
+        chosen = torch.randperm(problem.n_intervals, generator=generator, device=device)
+        chosen = chosen[:MAX_INTERVALS]
+    within = torch.rand(len(chosen), n, generator=generator, device=device)
+    s = (within + torch.arange(n, device=device)) / n
     return chosen.repeat_interleave(n), s.clamp_(EDGE, 1.0 - EDGE).flatten()
 
 
@@ -111,10 +114,11 @@ def _splines(
         raise InputError("the problem was prepared for another method: prepare it for spline")
     points, bends = problem.chains.points, problem.chains.bends
     gap = problem.gaps[interval]
-    row = torch.randint(len(points), (len(interval),), generator=generator)
+    device = generator.device
+    row = torch.randint(len(points), (len(interval),), generator=generator, device=device)
     ends = (points[row, interval], points[row, interval + 1])
     x, velocity = spline(*ends, bends[row, interval], bends[row, interval + 1], gap, s)
-    noise = torch.randn(x.shape, generator=generator)
+    noise = torch.randn(x.shape, generator=generator, device=generator.device)
     return Batch(torch.add(x, noise, alpha=config.sigma), t, gap, velocity)
 
 
@@ -127,11 +131,12 @@ def _adversarial(
     if problem.chains is None or interpolant is None:
         raise InputError("alicfm needs a learned interpolant and chains: train by `training.train`")
     points, span = problem.chains.points, problem.times[-1] - problem.times[0]
-    n = config.batch * min(problem.n_intervals, MAX_INTERVALS)
-    row = torch.randint(len(points), (n,), generator=generator)
-    s = (torch.rand(n, generator=generator) + torch.arange(n)) / n
+    n, device = config.batch * min(problem.n_intervals, MAX_INTERVALS), generator.device
+    row = torch.randint(len(points), (n,), generator=generator, device=device)
+    within = torch.rand(n, generator=generator, device=device)
+    s = (within + torch.arange(n, device=device)) / n
     x, velocity = interpolant(points[row, 0], points[row, -1], s)
-    noise = torch.randn(x.shape, generator=generator)
+    noise = torch.randn(x.shape, generator=generator, device=generator.device)
     gap = span.expand(n) / problem.n_intervals
     x = torch.add(x, noise, alpha=config.sigma)
     return Batch(x, problem.times[0] + s * span, gap, velocity / problem.n_intervals)

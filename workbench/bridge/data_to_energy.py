@@ -25,6 +25,7 @@ from torch import Tensor
 from workbench.bridge.gaussian_chain import GaussianChain
 from workbench.bridge.objectives.conditional_variance import conditional_variance
 from workbench.bridge.options import DataToEnergyConfig as Config
+from workbench.bridge.problem import seed_from
 from workbench.errors import InputError
 from workbench.mcmc import mala
 from workbench.problem import Energy
@@ -66,16 +67,17 @@ def init(
     dim = data.shape[1]
     size = (dim, config.sigma, config.n_steps, config.width, config.layers, config.learn_variance)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
-        forward, backward = (GaussianChain(*size, backward=b) for b in (False, True))
+        torch.manual_seed(seed_from(generator))
+        forward, backward = (
+            GaussianChain(*size, backward=b).to(generator.device) for b in (False, True)
+        )
     optimisers: list[torch.optim.Optimizer] = [
         torch.optim.Adam(chain.parameters(), lr=config.learning_rate, fused=True)
         for chain in (forward, backward)
     ]
     averages = Ema(forward, config.ema_decay), Ema(backward, config.ema_decay)
-    start = _starts(data, config.buffer_size, generator)
-    ends = start + config.sigma * torch.randn(start.shape, generator=generator)
-    return State(forward, backward, *averages, optimisers, ends, generator)
+    buffer = _first_ends(config, data, energy, generator)
+    return State(forward, backward, *averages, optimisers, buffer, generator)
 
 
 def train(
@@ -132,7 +134,8 @@ def _forward_step(config: Config, data: Tensor, energy: Energy, state: State) ->
     """F towards the reversal of B from p1, on groups of paths that share their start."""
     backward: GaussianChain = state.backward_average.module  # type: ignore[assignment]
     n, m = config.starts, config.paths
-    replayed = float(torch.rand(1, generator=state.generator)) < config.off_policy
+    draw = torch.rand(1, generator=state.generator, device=state.generator.device)
+    replayed = float(draw) < config.off_policy
     if replayed:
         first = backward.sample(_refreshed(config, energy, state), state.generator)
         start, others = first[0], m - 1
@@ -153,12 +156,24 @@ def _forward_step(config: Config, data: Tensor, energy: Energy, state: State) ->
 
 
 def _starts(data: Tensor, n: int, generator: torch.Generator) -> Tensor:
-    return data[torch.randint(len(data), (n,), generator=generator)]
+    return data[torch.randint(len(data), (n,), generator=generator, device=generator.device)]
+
+
+def _first_ends(config: Config, data: Tensor, energy: Energy, generator: torch.Generator) -> Tensor:
+    """Ends of the reference process after `warmup` moves of MALA, so that they lie in the modes around."""
+    start = _starts(data, config.buffer_size, generator)
+    noise = torch.randn(start.shape, generator=generator, device=generator.device)
+    ends = start + config.sigma * noise
+    moves = mala.Config(step_size=config.langevin_step_size, n_warmup=config.langevin_warmup)
+    chains = mala.init(moves, energy, ends, generator)
+    for _ in range(config.langevin_warmup):
+        chains, _ = mala.step(moves, energy, chains, generator)
+    return chains.x
 
 
 def _refreshed(config: Config, energy: Energy, state: State) -> Tensor:
     """Ends from the buffer after some moves of MALA, written back."""
-    rows = torch.randperm(len(state.buffer), generator=state.generator)[: config.starts]
+    rows = _some(len(state.buffer), config.starts, state.generator)
     moves = mala.Config(step_size=config.langevin_step_size, n_warmup=0)
     chains = mala.init(moves, energy, state.buffer[rows], state.generator)
     for _ in range(config.langevin_steps):
@@ -168,10 +183,17 @@ def _refreshed(config: Config, energy: Energy, state: State) -> Tensor:
 
 
 def _remember(state: State, ends: Tensor) -> None:
-    """New ends in place of random old ones."""
-    ends = ends[: len(state.buffer)]
-    rows = torch.randperm(len(state.buffer), generator=state.generator)[: len(ends)]
-    state.buffer[rows] = ends
+    """New ends in place of random old ones of the second half: the chains of the first half go on, so that
+    a mode is not lost with the paths that led to it."""
+    half = len(state.buffer) // 2
+    ends = ends[: len(state.buffer) - half]
+    rows = _some(len(state.buffer) - half, len(ends), state.generator)
+    state.buffer[half + rows] = ends
+
+
+def _some(n: int, most: int, generator: torch.Generator) -> Tensor:
+    """At most `most` different rows of n."""
+    return torch.randperm(n, generator=generator, device=generator.device)[:most]
 
 
 def _cosine(progress: float) -> float:

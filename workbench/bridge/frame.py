@@ -29,11 +29,11 @@ class Frame:
     interval: float
 
     def position(self, x: Float[Tensor, "*batch feature"]) -> Float[Tensor, "*batch feature"]:
-        return (x - self.centre) / self.length
+        return (x - self.centre.to(x.device)) / self.length
 
     def data(self, z: Float[Tensor, "*batch feature"]) -> Float[Tensor, "*batch feature"]:
         """The inverse of `position`."""
-        return self.centre + self.length * z
+        return self.centre.to(z.device) + self.length * z
 
     def time(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
         return (t - self.start) / self.interval

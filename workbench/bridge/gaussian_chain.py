@@ -60,13 +60,13 @@ class GaussianChain(nn.Module):
         for k in range(self.n_steps):
             t = 1.0 - k / self.n_steps if self.backward else k / self.n_steps
             mean, log_variance = self.kernel(path[-1], start.new_full((len(start),), t))
-            noise = torch.randn(start.shape, generator=generator, dtype=start.dtype)
-            path.append(mean + (0.5 * log_variance).exp()[:, None] * noise)
+            noise = torch.randn(start.shape, generator=generator, device=generator.device)
+            path.append(mean + (0.5 * log_variance).exp()[:, None] * noise.to(start))
         return torch.stack(path[::-1] if self.backward else path)
 
     def log_prob(self, path: Float[Tensor, "time batch feature"]) -> Float[Tensor, "batch"]:
         """log density of the steps of each path, given its start in the direction of the chain."""
-        times = torch.linspace(0.0, 1.0, self.n_steps + 1, dtype=path.dtype)
+        times = torch.arange(self.n_steps + 1, device=path.device).to(path.dtype) / self.n_steps
         here, there = (path[1:], path[:-1]) if self.backward else (path[:-1], path[1:])
         at = times[1:] if self.backward else times[:-1]
         n_batch = path.shape[1]

@@ -102,11 +102,11 @@ class BridgeModel:
         return v if diffusion == 0 else v - 0.5 * diffusion**2 * self.score(x, t)
 
     def _in_frame(self, network: nn.Module, x: Tensor, t: float | Tensor) -> Tensor:
-        """The network at frame coordinates, in its own precision; the result in that of `x`."""
+        """The network at frame coordinates, in its own precision and place; the result in that of `x`."""
         time = torch.as_tensor(t, dtype=torch.float64, device=x.device).expand(len(x))
         z, s = self.frame.position(x), self.frame.time(time)
         weight = next(network.parameters(), x)
-        return network(z.to(weight.dtype), s.to(weight.dtype)).to(x.dtype)
+        return network(z.to(weight), s.to(weight)).to(x)
 
     def state_dict(self) -> dict[str, Any]:
         """The weights alone: frame, plans and options are made again from the data."""

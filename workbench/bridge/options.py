@@ -155,6 +155,7 @@ class DataToEnergyConfig:
     paths: int = 4
     off_policy: float = 0.5
     buffer_size: int = 4096
+    langevin_warmup: int = 200
     langevin_steps: int = 2
     langevin_step_size: float = 0.2
     learn_variance: bool = True

@@ -87,25 +87,32 @@ def prepare(
     frame: Frame | None = None,
     cache: Path | None = None,
 ) -> BridgeProblem:
-    """Snapshots at ascending times as a problem; plans are solved where none are given. See `solve_plans`."""
+    """Snapshots at ascending times as a problem; plans are solved where none are given. See `solve_plans`.
+    What training sees lies on the generator's device."""
     frame = frame or frame_of(cells, times)
     if plans is None:
         kept = {"weights": weights, "masses": masses, "frame": frame, "cache": cache}
         plans = solve_plans(config, cells, times, generator, **kept)  # type: ignore[arg-type]
     _check_plans(plans, cells)
-    pooled = frame.position(torch.cat(list(cells))).float()
+    device = generator.device
+    pooled = frame.position(torch.cat(list(cells))).float().to(device)
     sizes = torch.tensor([0, *(len(x) for x in cells)])
     offsets = sizes.cumsum(0)[:-1]
-    at = frame.time(times.double()).float()
+    at = frame.time(times.double()).float().to(device)
     chains = None
     if config.method in CHAINED:
         n_chains = min(_CHAINS_PER_CELL * int(sizes.max()), _MOST_CHAINS)
-        rows = Chain(plans).sample(n_chains, generator)
-        points = pooled[rows + offsets]
+        rows = Chain(plans).sample(n_chains, torch.Generator().manual_seed(seed_from(generator)))
+        points = pooled[(rows + offsets).to(device)]
         chains = Chains(points, second_derivatives(points, at))
-    table = _pair_table(plans, offsets)
+    table = _pair_table(plans, offsets, device)
     delta = reach(config, cells, frame) / frame.length
-    return BridgeProblem(frame, pooled, offsets, at, tuple(plans), table, chains, delta)
+    return BridgeProblem(frame, pooled, offsets.to(device), at, tuple(plans), table, chains, delta)
+
+
+def seed_from(generator: torch.Generator) -> int:
+    """A seed for another generator, drawn from this one on any device."""
+    return int(torch.randint(2**62, (1,), generator=generator, device=generator.device))
 
 
 def _check_plans(plans: Sequence[Plan], cells: Sequence[Tensor]) -> None:
@@ -119,7 +126,7 @@ def _check_plans(plans: Sequence[Plan], cells: Sequence[Tensor]) -> None:
         raise InputError("a plan did not converge: solve it again with more iterations")
 
 
-def _pair_table(plans: Sequence[Plan], offsets: Tensor) -> PairTable:
+def _pair_table(plans: Sequence[Plan], offsets: Tensor, device: torch.device) -> PairTable:
     cumulative, source, target, mass0, mass1 = [], [], [], [], []
     for k, plan in enumerate(plans):
         share = plan.mass.cumsum(0)
@@ -130,4 +137,5 @@ def _pair_table(plans: Sequence[Plan], offsets: Tensor) -> PairTable:
             mass0.append(plan.mass)
             mass1.append(plan.target_mass)
     masses = [torch.cat(m).float() if m else torch.empty(0) for m in (mass0, mass1)]
-    return PairTable(torch.cat(cumulative), torch.cat(source), torch.cat(target), *masses)
+    parts = [torch.cat(cumulative), torch.cat(source), torch.cat(target), *masses]
+    return PairTable(*(part.to(device) for part in parts))

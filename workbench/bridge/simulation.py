@@ -64,6 +64,7 @@ def ode(
     from torchdiffeq import odeint
 
     times = _checked(times)
+    at = times.to(x0.device)
     scale = float((x0 - x0.mean(0)).square().mean().sqrt()) or 1.0
     span = float(abs(times[-1] - times[0]))
     if method == "dopri5":
@@ -71,13 +72,13 @@ def ode(
     else:
         options = {"options": {"step_size": span / steps}}  # type: ignore[dict-item]
     if not model.has_growth:
-        x = odeint(lambda t, x: model.velocity(x, float(t)), x0, times, method=method, **options)
+        x = odeint(lambda t, x: model.velocity(x, float(t)), x0, at, method=method, **options)
         return Paths(times, x)
 
     def rate(t: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         return model.velocity(state[0], float(t)), model.growth(state[0], float(t))
 
-    x, log_mass = odeint(rate, (x0, x0.new_zeros(len(x0))), times, method=method, **options)
+    x, log_mass = odeint(rate, (x0, x0.new_zeros(len(x0))), at, method=method, **options)
     return Paths(times, x, log_mass)
 
 
@@ -130,8 +131,8 @@ def _step(
         return v if rate == 0 else v + sign * 0.5 * rate**2 * model.score(x, t)
 
     size = abs(after - t)
-    noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
-    kick = g(0.5 * (t + after)) * size**0.5 * noise
+    noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=generator.device)
+    kick = g(0.5 * (t + after)) * size**0.5 * noise.to(x.device)
     first = drift(x, t)
     guess = x + sign * size * first + kick
     if scheme == "euler":
@@ -148,13 +149,13 @@ def path_energy(
     steps: int = 50,
 ) -> float:
     """(t1 - t0) int E |v|^2 dt along the flow from `x0`, squared data unit: W2^2 for optimal paths."""
-    edges = torch.linspace(start, end, steps + 1, dtype=torch.float64)
+    edges = torch.linspace(start, end, steps + 1, dtype=torch.float64, device="cpu")
     paths = ode(model, x0, edges, method="rk4", steps=steps)
     speed = [
         float(model.velocity(x, t).double().square().sum(1).mean())
         for x, t in zip(paths.x, edges.tolist(), strict=True)
     ]
-    return (end - start) * float(torch.trapezoid(torch.tensor(speed, dtype=torch.float64), edges))
+    return (end - start) * float(torch.trapezoid(edges.new_tensor(speed), edges))
 
 
 def _checked(times: Tensor) -> Tensor:

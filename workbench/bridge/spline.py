@@ -20,7 +20,7 @@ def second_derivatives(
     chain: Float[Tensor, "chain time feature"], times: Float[Tensor, "time"]
 ) -> Float[Tensor, "chain time feature"]:
     """The b_k of each chain on the ascending knots `times`."""
-    return torch.einsum("kj,njd->nkd", _bending(torch.diff(times.double())).to(chain.dtype), chain)
+    return torch.einsum("kj,njd->nkd", _bending(torch.diff(times.double().cpu())).to(chain), chain)
 
 
 def spline(

@@ -34,7 +34,7 @@ from workbench.bridge.networks import Field, Penalised, Proximal, waves_for
 from workbench.bridge.objectives.flow_matching import flow_matching
 from workbench.bridge.objectives.score_matching import drift_score_matching, plain_score_matching
 from workbench.bridge.options import BridgeConfig as Config
-from workbench.bridge.problem import BridgeProblem, prepare
+from workbench.bridge.problem import BridgeProblem, prepare, seed_from
 from workbench.runs.folder import RunFolder
 from workbench.training.fit import fit
 from workbench.training.optimise import Ema, apply_gradients
@@ -76,6 +76,7 @@ def train(
     weights        of the cells of each snapshot; None = equal
     masses         total mass at each time, for unbalanced bridges with given masses
     plans          solved before; None = solve them now, kept in the folder `cache`
+    generator      its device is where training happens; plans are solved on the processor
     velocity       makes a velocity network for so many features: frame position and frame time ->
                    velocity; see `networks.Penalised` and `networks.Proximal`
     folder, name   where training is logged and saved, so that it can be resumed
@@ -112,12 +113,12 @@ def init(
         return Field(dim, n_out, config.width, config.layers, waves, span)
 
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
+        torch.manual_seed(seed_from(generator))
         networks = Networks(
             velocity(dim) if velocity is not None else make(dim),
             make(dim) if config.method == "sf2m" else None,
             make(1) if config.method == "unbalanced" else None,
-        )
+        ).to(generator.device)
     optimiser = torch.optim.AdamW(
         networks.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
     )

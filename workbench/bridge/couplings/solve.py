@@ -53,11 +53,12 @@ def solve_plans(
     delta = reach(config, cells, frame)
     plans = []
     for k in range(len(cells) - 1):
-        pair = cells[k], cells[k + 1]
-        w0, w1 = (None, None) if weights is None else weights[k : k + 2]
+        pair = cells[k].cpu(), cells[k + 1].cpu()  # where the solvers work
+        w0, w1 = (None, None) if weights is None else (w.cpu() for w in weights[k : k + 2])
         gap = float(times[k + 1] - times[k]) / frame.interval
         asked = _asked(config, frame, gap, totals[k : k + 2], delta)
-        seed = int(torch.randint(2**62, (1,), generator=generator))
+        drawn = torch.randint(2**62, (1,), generator=generator, device=generator.device)
+        seed = int(drawn)
         path = None if cache is None else cache / f"plan-{_checksum((*pair, w0, w1), asked)}.npz"
         if path is not None and path.exists():
             plans.append(load_plan(path))
