@@ -46,6 +46,22 @@ def conventional_cell(system, centring, u, cell):
 
 
 @numba.njit(cache=True, nogil=True)
+def orbit_atoms(place, xyz, multiplicity, first_atom, matrix, offset, cell, scale, out, start):
+    """Write the atoms of one orbit to `out` from row `start` on: fractional conventional coordinates, which
+    the free ones `xyz` give, times `cell` times `scale`."""
+    for k in range(multiplicity[place]):
+        image = first_atom[place] + k
+        for axis in range(3):
+            out[start + k, axis] = 0.0
+        for axis in range(3):
+            point = offset[image, axis] / 24.0
+            for other in range(3):
+                point += matrix[image, axis, other] * xyz[other]
+            for other in range(3):
+                out[start + k, other] += point * cell[axis, other] * scale
+
+
+@numba.njit(cache=True, nogil=True)
 def build(
     group, position, values, volume_a3,
     system, centring, primitive, n_shape, first, multiplicity, free, first_atom, matrix, offset,
@@ -53,19 +69,18 @@ def build(
 ):  # fmt: skip
     """Crystals of a batch.
 
-    group, position, first   as in `orbits.py`; `values` [row, slot] the parameters: the volume's (not used
-                             here), the shape's, then free coordinates of the orbits in order
+    group, position, first   as in `orbits.py`; `values` [row, slot] the parameters: the shape's, the volume's
+                             (not used here), then free coordinates of the orbits in order
     volume_a3                of the primitive cell
     lattice                  [row, 3, 3] filled with primitive vectors; `cartesian` [row, atom, 3]
     slot                     [row, atom] filled with the orbit of each atom, -1 where there is none
     """
-    cell, xyz, point = np.empty((3, 3)), np.zeros(3), np.zeros(3)
+    cell, xyz = np.empty((3, 3)), np.zeros(3)
     for row in range(len(group)):
         g = group[row]
-        conventional_cell(system[g], centring[g], values[row, 1:], cell)
-        vectors = primitive[centring[g]] @ cell
-        scale = (volume_a3[row] / abs(np.linalg.det(vectors))) ** (1.0 / 3.0)
-        lattice[row] = vectors * scale
+        scale = scaled_lattice(
+            system[g], centring[g], primitive, values[row], volume_a3[row], cell, lattice[row]
+        )
         at, atom = 1 + n_shape[g], 0
         slot[row] = -1
         for i in range(position.shape[1]):
@@ -77,19 +92,30 @@ def build(
                 if free[place, axis]:
                     xyz[axis] = values[row, at]
                     at += 1
-            for k in range(multiplicity[place]):
-                image = first_atom[place] + k
-                for axis in range(3):
-                    point[axis] = offset[image, axis] / 24.0
-                    for other in range(3):
-                        point[axis] += matrix[image, axis, other] * xyz[other]
-                for axis in range(3):
-                    total = 0.0
-                    for other in range(3):
-                        total += point[other] * cell[other, axis]
-                    cartesian[row, atom, axis] = total * scale
-                slot[row, atom] = i
-                atom += 1
+            orbit_atoms(
+                place,
+                xyz,
+                multiplicity,
+                first_atom,
+                matrix,
+                offset,
+                cell,
+                scale,
+                cartesian[row],
+                atom,
+            )
+            slot[row, atom : atom + multiplicity[place]] = i
+            atom += multiplicity[place]
+
+
+@numba.njit(cache=True, nogil=True)
+def scaled_lattice(system, centring, primitive, values, volume_a3, cell, lattice):
+    """Fill `cell` (unscaled, conventional) and `lattice` (of that volume); returns the scale of the former."""
+    conventional_cell(system, centring, values, cell)
+    vectors = primitive[centring] @ cell
+    scale = (volume_a3 / abs(np.linalg.det(vectors))) ** (1.0 / 3.0)
+    lattice[:] = vectors * scale
+    return scale
 
 
 @numba.njit(cache=True, nogil=True)

@@ -1,7 +1,7 @@
 """Crystals with atoms: the discrete stages of `orbits.py`, then every free parameter, one after the other.
 
-After the stop, parameters are set in order: volume per atom, shape of the cell, coordinates of the orbits.
-Each is a number in [0, 1] (`parameters.py`); a move is (action number, value), the value 0 in the discrete
+After the stop, parameters are set in order: shape of the cell, volume per atom, coordinates of the orbits.
+Each is a number in [0, 1] (`parameters.py`), in a bin that need not bring atoms too close; a move is (action number, value), the value 0 in the discrete
 stages, the number `n_actions` of the discrete environment in the continuous one. The law is over crystals:
 
     p(crystal) ~ R(crystal) / m(orbits) x base measure
@@ -39,15 +39,17 @@ class CrystalEnvironment:
     """An `Environment` of crystals.
 
     log_weight   (crystals, orbits) -> log R - log m of finished crystals, see `reward.py`
+    n_bins       bins of every number, of which a mask says which are allowed
     """
 
     def __init__(
         self,
         orbits: OrbitEnvironment,
         log_weight: Callable[[Crystals, OrbitState], Float[Tensor, "batch"]],
+        n_bins: int = 32,
     ) -> None:
         self.name = "crystals"
-        self.orbits = orbits
+        self.orbits, self.n_bins = orbits, n_bins
         self.parameters = Parameters(orbits)
         self.log_weight = log_weight
         self.max_steps = orbits.max_steps + self.parameters.most
@@ -98,6 +100,10 @@ class CrystalEnvironment:
         at = (state.n_set - 1).clamp_min(0).unsqueeze(1)
         value = state.values.gather(1, at).squeeze(1).masked_fill(~setting, 0.0)
         return torch.stack([redo.double(), value], 1)
+
+    def allowed_bins(self, state: CrystalState) -> Bool[Tensor, "batch bin"]:
+        """Bins that the next number may lie in, of states that have stopped; at least one of each."""
+        return self.parameters.allowed_bins(state.orbits, state.values, state.n_set, self.n_bins)
 
     def crystals(self, state: CrystalState) -> Crystals:
         """The atoms of finished states."""

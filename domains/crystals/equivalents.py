@@ -7,8 +7,8 @@ than the group asks for. The reward is divided by the number of descriptions
     m = (different images of the orbits under the group's alternative settings)
         x (2 where the mirror image of the group is in the run as well, the crystals being called one)
 
-and descriptions in a subgroup are not crystals of this run: `claims_its_symmetry` is False for them. Both
-depend on the orbits alone and are cached. m is exact for groups whose alternatives leave the base measure
+and descriptions in a subgroup are no crystals of that group (`own_symmetry.py`): one crystal is described in
+one group, its own. Both depend on the orbits alone and are cached. m is exact for groups whose alternatives leave the base measure
 alone. It is approximate in the triclinic and monoclinic systems, where a crystal has further choices of
 axes within the bounds of the cell's shape, and for orthorhombic axes at the edge of those bounds.
 """
@@ -28,7 +28,6 @@ from domains.crystals.parameters import Parameters
 from domains.crystals.wyckoff import MIRROR_PAIRS, wyckoff
 from workbench.gflownet.states import select
 
-_TOLERANCE_A = 1e-3
 _OTHER_HAND = {a: b for pair in MIRROR_PAIRS for a, b in (pair, pair[::-1])}
 
 
@@ -50,7 +49,7 @@ class Equivalents:
         new = {key: i for i, key in enumerate(keys) if key not in self._known}
         if new:
             some = select(state, torch.tensor(list(new.values())))
-            claims = self._claims(some)
+            claims = self.environment.has_own_symmetry(some).tolist()
             for i, key in enumerate(new):
                 images = len(self.images(some, i)) * self._hands(int(some.group[i]))
                 self._known[key] = (math.log(images), claims[i])
@@ -81,17 +80,6 @@ class Equivalents:
     def _hands(self, group: int) -> int:
         other = _OTHER_HAND.get(self.environment.groups[group])
         return 2 if other in self.environment.groups else 1
-
-    def _claims(self, state: OrbitState) -> list[bool]:
-        n = len(state.group)
-        rng = np.random.default_rng(0)
-        values = torch.from_numpy(rng.uniform(0.2, 0.8, (n, self.parameters.most)))
-        crystals = self.parameters.crystals(state, values)
-        return [
-            symmetry(crystals.lattice[i], crystals.cartesian[i], crystals.kind[i], _TOLERANCE_A)
-            == (int(crystals.group[i]), True)
-            for i in range(n)
-        ]
 
 
 def symmetry(

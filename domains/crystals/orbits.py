@@ -4,7 +4,8 @@ Elements come in ascending order (cations first), the orbits of one element in a
 many ways to be built as its elements' orbits have orders, and the backward policy that takes back one of the
 last element's orbits, uniformly, is part of the environment. Composition and compatibility with the group
 follow from the orbits. Masks come from reachable-charge tables (`reachable.py`): there is no dead end, and
-what stops is neutral and within the limits.
+what stops is neutral and within the limits. Orbits that have more symmetry than their group (`own_symmetry.py`)
+do not stop as long as they can grow; those that cannot are left to the reward.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from torch import Tensor
 
 from domains.crystals import _orbit_kernels as kernels
 from domains.crystals.elements import Elements
+from domains.crystals.own_symmetry import OwnSymmetry
 from domains.crystals.reachable import Limits, Reachable, reachable
 from domains.crystals.wyckoff import wyckoff
 from workbench.errors import InputError
+from workbench.gflownet.states import select
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class OrbitEnvironment:
             inside_start=tables.inside_start[kept],
         )
         self._set_positions(tables)
+        self._own_symmetry = OwnSymmetry(self.groups, self.first, self.place)
         self.n_actions = self.n_groups + self.width * len(elements) + 1
         self.n_backward_actions = self.width + 2
         self.stop = self.n_actions - 1
@@ -131,7 +135,13 @@ class OrbitEnvironment:
         mask = torch.empty((len(state.group), self.n_actions), dtype=torch.bool)
         arguments: Any = (*_arrays(state), *self._mask_arguments, mask.numpy())
         kernels.forward_masks(*arguments)
+        rows = (mask[:, -1] & mask[:, :-1].any(1)).nonzero().squeeze(1)
+        mask[rows, -1] = self.has_own_symmetry(select(state, rows))
         return mask
+
+    def has_own_symmetry(self, state: OrbitState) -> Bool[Tensor, "batch"]:
+        """Whether crystals of these orbits have the symmetry of their group and no more."""
+        return self._own_symmetry(state.group, state.position, state.element)
 
     def backward_mask(self, state: OrbitState) -> Bool[Tensor, "batch action"]:
         mask = torch.empty((len(state.group), self.n_backward_actions), dtype=torch.bool)

@@ -1,12 +1,17 @@
 """From an orbit environment's objects and numbers in the unit cube to crystals, and the measure of both.
 
 A crystal has 1 + shape + coordinates free parameters, each uniform on [0, 1] in the base measure:
-    volume per atom   log-uniform between 0.6 and 1.8 times the volume that its ions fill
     shape             ratios of axes log-uniform within a factor 3 of a centre, shears uniform
                       (`_geometry_kernels.py`); 0 to 5 of them by crystal system
+    volume per atom   log-uniform between 0.6 and 1.8 times the volume that its ions fill
     coordinates       the free ones of each orbit, uniform over the cell
 so that the base measure of every set of orbits is one. The volume of ions is that of spheres of their radii
 at 74 % packing; it comes within 30 % of the volumes of NaCl, MgO, ZnS, CaF2, SrTiO3.
+
+Numbers are set on a grid of bins. A bin is not allowed where every number in it brings two atoms closer than
+`CLOSEST` of their covalent radii: at the volume, those on fixed sites and images of one atom (the shape is known
+by then); at the last coordinate of an orbit, its atoms and those placed so far (`_overlap_kernels.py`). Where
+that leaves no bin all are allowed, so there is no dead end, and the reward counts the crystal as too close.
 """
 
 from __future__ import annotations
@@ -15,10 +20,11 @@ import math
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from domains.crystals import _geometry_kernels as kernels
+from domains.crystals import _overlap_kernels
 from domains.crystals.crystals import Crystals
 from domains.crystals.elements import Elements, neutral_states
 from domains.crystals.orbits import OrbitEnvironment, OrbitState
@@ -28,7 +34,9 @@ VOLUME_FACTORS = (0.6, 1.8)
 N_SHAPE = (5, 3, 2, 1, 1, 1, 0)  # by crystal system
 _PACKING = 0.74
 
-VOLUME, SHAPE, COORDINATE = 0, 1, 2
+SHAPE, VOLUME, COORDINATE = 0, 1, 2
+
+CLOSEST = 0.7  # of the sum of covalent radii: no crystal is known below
 
 
 class Parameters:
@@ -68,7 +76,7 @@ class Parameters:
         """Of parameter `number` of each object: its kind (volume, shape, coordinate), its place among
         the shape's parameters or the orbit's coordinates, and its orbit (0 where it has none)."""
         shape = self._shape_of[state.group.clamp_min(0)]
-        kind = torch.where(number == 0, VOLUME, torch.where(number <= shape, SHAPE, COORDINATE))
+        kind = torch.where(number < shape, SHAPE, torch.where(number == shape, VOLUME, COORDINATE))
         places = self.places(state)
         free = torch.where(places >= 0, self._free_of[places], 0)
         ends = free.cumsum(1)
@@ -76,7 +84,7 @@ class Parameters:
         slot = (ends <= inner.unsqueeze(1)).sum(1).clamp_max(places.shape[1] - 1)
         begin = (ends - free).gather(1, slot.unsqueeze(1)).squeeze(1)
         coordinate = kind == COORDINATE
-        axis = torch.where(coordinate, inner - begin, (number - 1).clamp_min(0))
+        axis = torch.where(coordinate, inner - begin, torch.where(kind == SHAPE, number, 0))
         return kind, axis, torch.where(coordinate, slot, 0)
 
     def crystals(self, state: OrbitState, values: Float[Tensor, "batch parameter"]) -> Crystals:
@@ -87,7 +95,7 @@ class Parameters:
         numbers = np.ascontiguousarray(values.double().numpy())
         charge_of, radius_of, ions_a3 = self._ions(state)
         low, high = np.log(VOLUME_FACTORS)
-        factor = np.exp(low + (high - low) * numbers[:, 0])
+        factor = np.exp(low + (high - low) * numbers[np.arange(n), self.n_shape[group]])
         lattice, cartesian = np.empty((n, 3, 3)), np.zeros((n, width, 3))
         slot = np.empty((n, width), dtype=np.int64)
         table = wyckoff()
@@ -108,6 +116,34 @@ class Parameters:
             np.where(there, radius_of[rows, kind], 0.0),
             np.array(env.groups)[group],
         )
+
+    def allowed_bins(
+        self,
+        state: OrbitState,
+        values: Float[Tensor, "batch parameter"],
+        n_set: Int[Tensor, "batch"],
+        n_bins: int,
+    ) -> Bool[Tensor, "batch bin"]:
+        """Of finished objects with `n_set` numbers set, the bins of the next that need not bring atoms too
+        close."""
+        env, table = self.environment, wyckoff()
+        element = state.element.numpy()
+        radius = np.where(element >= 0, env.elements.covalent_radius_a[element], 0.0)
+        allowed = np.empty((len(element), n_bins), dtype=np.bool_)
+        _overlap_kernels.allowed_bins(
+            *(state.group.numpy(), state.position.numpy(), values.double().numpy(), n_set.numpy()),
+            *(radius, self._ions(state)[2], np.log(VOLUME_FACTORS), CLOSEST),
+            *(self._system, self._centring, PRIMITIVE, self.n_shape, env.first),
+            *(
+                self._multiplicity,
+                self._free,
+                self._first_atom,
+                table.matrix,
+                table.offset,
+                allowed,
+            ),
+        )
+        return torch.from_numpy(allowed)
 
     def counts(self, state: OrbitState) -> Int[np.ndarray, "batch element"]:
         """Atoms of each element in the primitive cell."""

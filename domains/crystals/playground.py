@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from domains.crystals.elements import elements
-from domains.crystals.environment import CrystalEnvironment
+from domains.crystals.environment import CrystalEnvironment, CrystalState
 from domains.crystals.equivalents import Equivalents
 from domains.crystals.orbits import OrbitEnvironment, OrbitState
 from domains.crystals.policy import CrystalPolicy
@@ -97,7 +97,16 @@ class Playground:
         values[:, 0] = middle.repeat(n)
         orbits = states.select(self.objects, rows)
         log_weight = self.reward(self.environment.parameters.crystals(orbits, values), orbits)
-        return log_weight.view(n, _POINTS).logsumexp(1) - np.log(_POINTS)
+        return self._kept(log_weight.view(n, _POINTS)).logsumexp(1) - np.log(_POINTS)
+
+    def _kept(self, log_weight: Float[Tensor, "object point"]) -> Float[Tensor, "object point"]:
+        """Without the points in bins that are not allowed."""
+        start = self.environment.initial_state(len(log_weight))
+        unset = CrystalState(self.objects, start.values, start.n_set)
+        allowed = self.environment.allowed_bins(unset)
+        return log_weight.masked_fill(
+            ~allowed.repeat_interleave(_POINTS // allowed.shape[1], 1), -torch.inf
+        )
 
     def _over_crystals(self, mass: Float[Tensor, "object"]) -> Float[Tensor, "crystal"]:
         total = torch.zeros(int(self.crystal.max()) + 1, dtype=torch.float64)

@@ -2,8 +2,9 @@
 
     P_F(group)            softmax of free logits
     P_F(orbit | s)        softmax over allowed placements and the stop, of a perceptron's logits
-    p_F(u | s)            piecewise constant on n_bins bins, softmax of another perceptron's logits: a density
-                          on [0, 1], so hybrid trajectories balance against the uniform base measure
+    p_F(u | s)            piecewise constant on the environment's bins, softmax over the allowed ones of another
+                          perceptron's logits: a density on [0, 1], so hybrid trajectories balance against the
+                          uniform base measure
     P_B                   uniform over the orbits of the last element; certain in the other stages
 
 Perceptrons see sums of embeddings: of the group, of each occupied position of the group, of each (letter,
@@ -119,15 +120,12 @@ class CrystalPolicy(nn.Module):
     """A `Policy` for the objectives tb and log-variance. Weights follow from torch's global generator.
 
     width, layers   of the two perceptrons
-    n_bins          pieces of the density of every number
     """
 
-    def __init__(
-        self, environment: CrystalEnvironment, width: int = 256, layers: int = 2, n_bins: int = 32
-    ) -> None:
+    def __init__(self, environment: CrystalEnvironment, width: int = 256, layers: int = 2) -> None:
         super().__init__()
         orbits = environment.orbits
-        self.environment, self.n_bins = environment, n_bins
+        self.environment, self.n_bins = environment, environment.n_bins
         self.log_z = nn.Parameter(torch.zeros(()))
         self.group_logits = nn.Parameter(torch.zeros(orbits.n_groups))
         self.place_logits = nn.Parameter(torch.zeros(len(orbits.place) + 1))
@@ -141,7 +139,7 @@ class CrystalPolicy(nn.Module):
         self.query = nn.Embedding(self.seen.n_pairs, width)
         self.place_query = nn.Embedding(len(orbits.place), width)
         self.place_described = nn.Linear(self.seen.features.shape[1], width)
-        self.binning = _Perceptron(width, layers, n_bins)
+        self.binning = _Perceptron(width, layers, self.n_bins)
 
     def orbit_log_probs(self, state: OrbitState) -> Float[Tensor, "batch action"]:
         """log P_F of every discrete action; -inf where not allowed."""
@@ -173,7 +171,7 @@ class CrystalPolicy(nn.Module):
         return logits + functional.pad(own, (0, 1))
 
     def bin_log_probs(self, state: CrystalState) -> Float[Tensor, "batch bin"]:
-        """log-probability of each bin of the number that is set next."""
+        """log-probability of each bin of the number that is set next; -inf where not allowed."""
         parameters, orbits = self.environment.parameters, state.orbits
         places = torch.arange(parameters.most) < state.n_set.unsqueeze(1)
         angle = 2 * math.pi * state.values.float()
@@ -191,7 +189,7 @@ class CrystalPolicy(nn.Module):
             + self.place_query(place)
             + self.place_described(self.seen_whole.features[place])
         )
-        return self.binning(hidden).log_softmax(1)
+        return masked(self.binning(hidden), self.environment.allowed_bins(state))
 
     def behaviour(
         self, n: int, generator: torch.Generator, exploration: Exploration | None = None

@@ -156,7 +156,7 @@ def _crystals(
     values = torch.zeros(n, parameters.most, dtype=torch.float64)
     for row, chosen in enumerate(kinds):
         orbits = sorted((chosen[site], place, xyz) for site, place, xyz in _places(prototype))
-        numbers = [_volume_value(), *_shape_values(prototype)]
+        numbers = [*_shape_values(prototype), _volume_value()]
         for slot, (kind, place, xyz) in enumerate(orbits):
             position[row, slot], element[row, slot] = place, kind
             numbers += [x % 1.0 for x in xyz]

@@ -1,6 +1,6 @@
 """Random search: crystals drawn uniformly under the same masks and from the same volume prior.
 
-Groups, orbits and the stop are uniform over what is allowed, numbers uniform on [0, 1]: an untrained policy.
+Groups, orbits and the stop are uniform over what is allowed, numbers over the allowed bins: an untrained policy.
 Crystals with atoms too close cost no energy and are drawn again, as any sensible search would.
 """
 
@@ -24,7 +24,7 @@ class UniformBehaviour:
     """Uniform moves of both kinds."""
 
     def __init__(self, environment: CrystalEnvironment) -> None:
-        self._orbits = environment.orbits
+        self._environment, self._orbits = environment, environment.orbits
 
     def sample(
         self, state: CrystalState, row: Tensor, generator: torch.Generator
@@ -33,9 +33,15 @@ class UniformBehaviour:
         mask = self._orbits.forward_mask(state.orbits)
         mask[:, 0] |= stopped  # any entry: the number is set below
         number, log_prob = draw(uniform(mask, torch.float32), generator)
-        value = torch.rand(len(row), generator=generator, dtype=torch.float64)
         number = torch.where(stopped, self._orbits.n_actions, number)
-        action = torch.stack([number.double(), torch.where(stopped, value, 0.0)], 1)
+        value = torch.zeros(len(row), dtype=torch.float64)
+        rows = stopped.nonzero().squeeze(1)
+        if len(rows):
+            allowed = self._environment.allowed_bins(states.select(state, rows))
+            bins, _ = draw(uniform(allowed, torch.float32), generator)
+            inside = torch.rand(len(rows), generator=generator, dtype=torch.float64)
+            value[rows] = (bins + inside) / self._environment.n_bins
+        action = torch.stack([number.double(), value], 1)
         return action, log_prob.masked_fill(stopped, 0.0)
 
 

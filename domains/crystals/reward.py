@@ -24,12 +24,12 @@ from torch import Tensor
 from domains.crystals.crystals import Crystals
 from domains.crystals.equivalents import Equivalents
 from domains.crystals.orbits import OrbitState
+from domains.crystals.parameters import CLOSEST
 from workbench.errors import InputError
 from workbench.gflownet.states import select
 
 Target = Literal["formation-energy", "window", "density"]
 
-CLOSEST = 0.7
 _CLOSENESS = 1.5  # eV/atom for atoms on top of each other
 _WRONG_SYMMETRY = 0.5  # eV/atom
 _AMU_PER_A3 = 1.66053907  # g/cm^3

@@ -76,7 +76,7 @@ def problem(config: Config) -> Problem:
     if config.energy == "chgnet":
         chgnet_energy.check_elements(chosen.symbols)
         energy = ChgnetEnergy(config.processes)
-    environment = CrystalEnvironment(orbits, _unset)
+    environment = CrystalEnvironment(orbits, _unset, config.bins)
     equivalents = Equivalents(environment.parameters)
     rewarding = RewardConfig(config.target, config.beta, config.window)
     fitted = None

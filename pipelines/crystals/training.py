@@ -40,7 +40,7 @@ def train(config: Config, problem: Problem, folder: RunFolder) -> Fitted:
     random = problem.generator(config.seed, "training")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**62, (1,), generator=random)))
-        policy = CrystalPolicy(problem.environment, config.width, config.layers, config.bins)
+        policy = CrystalPolicy(problem.environment, config.width, config.layers)
     sampler = config.sampler
     state = algorithm.init(sampler, problem.environment, random, policy)
     every = max(1, config.steps // (config.fit.rounds + 1))
@@ -205,7 +205,7 @@ def playground(config: Config, folder: RunFolder) -> PlaygroundResult | None:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        policy = CrystalPolicy(space.environment, 64, config.layers, config.bins)
+        policy = CrystalPolicy(space.environment, 64, config.layers)
     state = algorithm.init(sampler, space.environment, random, policy)
     trained = fit(
         state,

@@ -15,10 +15,12 @@ from workbench.gflownet import rollout
 FEW_GROUPS = (1, 2, 5, 12, 47, 99, 129, 148, 152, 154, 166, 186, 194, 216, 221, 225, 227)
 
 
-def environment(symbols=("Na", "Cl", "Mg", "O"), groups=FEW_GROUPS, most_atoms=6, **limits):
+def environment(
+    symbols=("Na", "Cl", "Mg", "O"), groups=FEW_GROUPS, most_atoms=6, n_bins=32, **limits
+):
     """Crystals without a reward."""
     orbits = OrbitEnvironment(elements(symbols), groups, Limits(most_atoms, **limits))
-    return CrystalEnvironment(orbits, lambda crystals, state: torch.zeros(len(crystals)))
+    return CrystalEnvironment(orbits, lambda crystals, state: torch.zeros(len(crystals)), n_bins)
 
 
 def random_walks(env: CrystalEnvironment, n: int, seed: int = 0):

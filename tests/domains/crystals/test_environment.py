@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from domains.crystals.equivalents import symmetry
-from domains.crystals.parameters import COORDINATE, SHAPE, VOLUME, VOLUME_FACTORS
+from domains.crystals.parameters import CLOSEST, COORDINATE, SHAPE, VOLUME, VOLUME_FACTORS
 from tests.domains.crystals.crystal_cases import environment, random_crystals, random_walks
 from workbench.gflownet import scoring, states
 
@@ -29,7 +29,7 @@ def test_every_move_is_undone_and_redone():
     assert same(env.backward_step(start, undo[:64]), start)
 
 
-def test_parameters_are_volume_then_shape_then_coordinates():
+def test_parameters_are_shape_then_volume_then_coordinates():
     env = environment()
     final = random_walks(env, 64).final
     count = env.parameters.count(final.orbits)
@@ -50,9 +50,10 @@ def test_parameters_are_volume_then_shape_then_coordinates():
 def test_volumes_are_those_asked_for_and_charges_cancel():
     env = environment()
     crystals, final = random_crystals(env, 64)
-    final.values[:, 0] = 1.0
+    volume = torch.from_numpy(env.parameters.n_shape)[final.orbits.group].unsqueeze(1)
+    final.values.scatter_(1, volume, 1.0)
     large = env.crystals(final).volume_per_atom_a3
-    final.values[:, 0] = 0.0
+    final.values.scatter_(1, volume, 0.0)
     small = env.crystals(final).volume_per_atom_a3
     np.testing.assert_allclose(large / small, VOLUME_FACTORS[1] / VOLUME_FACTORS[0])
     assert (crystals.charge.sum(1) == 0).all()
@@ -80,3 +81,34 @@ def _order(group: int) -> int:
     from domains.crystals.wyckoff import wyckoff
 
     return int(wyckoff().multiplicity[wyckoff().positions(group)[-1]])
+
+
+def test_a_bin_is_forbidden_only_where_every_number_in_it_brings_atoms_too_close():
+    """Crystals that differ in one number alone, drawn from forbidden bins: none keeps its atoms apart."""
+    env = environment(most_atoms=8)
+    walks = random_walks(env, 300)
+    rows = walks.visited.orbits.stopped.nonzero().squeeze(1)
+    before = states.select(walks.visited, rows)
+    allowed = env.allowed_bins(before)
+    assert bool(allowed.any(1).all())
+    forbidden = (~allowed).nonzero()
+    assert len(forbidden) > 1000
+    picked = forbidden[:: len(forbidden) // 500]
+    random = torch.Generator().manual_seed(1)
+    final = states.select(walks.final, walks.row[rows][picked[:, 0]])
+    inside = torch.rand(len(picked), generator=random, dtype=torch.float64)
+    values = (picked[:, 1] + inside) / env.n_bins
+    at = before.n_set[picked[:, 0]].unsqueeze(1)
+    moved = final.values.scatter(1, at, values.unsqueeze(1))
+    ratio = env.parameters.crystals(final.orbits, moved).closest_ratio()
+    assert (ratio < CLOSEST).all()
+
+
+def test_masks_keep_most_random_crystals_apart():
+    """Against numbers drawn without masks, on the same orbits."""
+    env = environment(most_atoms=8)
+    crystals, final = random_crystals(env, 400)
+    random = torch.Generator().manual_seed(1)
+    free = torch.rand(final.values.shape, generator=random, dtype=torch.float64)
+    without = env.parameters.crystals(final.orbits, free).closest_ratio() >= CLOSEST
+    assert (crystals.closest_ratio() >= CLOSEST).mean() > without.mean() + 0.1

@@ -56,7 +56,7 @@ def test_the_law_counts_every_crystal_once(space):
 
 def test_an_untrained_policy_has_a_law_that_sums_to_one(space):
     torch.manual_seed(0)
-    law = space.learned_law(CrystalPolicy(space.environment, 16, 1, 8))
+    law = space.learned_law(CrystalPolicy(space.environment, 16, 1))
     assert float(law.sum()) == pytest.approx(1.0, abs=1e-5)
     assert total_variation(law, space.law) > 0.3
 
@@ -65,7 +65,7 @@ def test_an_untrained_policy_has_a_law_that_sums_to_one(space):
 def test_a_trained_policy_has_the_exact_law(space):
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
-    policy = CrystalPolicy(space.environment, 64, 2, 32)
+    policy = CrystalPolicy(space.environment, 64, 2)
     config = GFlowNetConfig(steps=400, batch=128, learning_rate=1e-2, ema_decay=0.98)
     state = algorithm.init(config, space.environment, generator, policy)
     for _ in range(config.steps):

@@ -18,7 +18,7 @@ from workbench.gflownet.trajectories import Needs
 @pytest.fixture
 def policy():
     torch.manual_seed(0)
-    policy = CrystalPolicy(environment(groups=(1, 99, 166, 225)), 32, 1, 8)
+    policy = CrystalPolicy(environment(groups=(1, 99, 166, 225), n_bins=8), 32, 1)
     for parameter in policy.parameters():
         parameter.data += 0.3 * torch.randn(parameter.shape)
     return policy
