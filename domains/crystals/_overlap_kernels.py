@@ -1,8 +1,8 @@
 """Compiled masks of numbers that would bring atoms too close, whatever the number within its bin.
 
-Volume: the distances of atoms on fixed sites, and of an atom and its images, grow with it, so a bin is judged at
-its upper edge. Last coordinate of an orbit: at the middle of the bin, less what half a bin moves the two atoms
-relative to each other. All atoms of an orbit see the same neighbourhood, so one of them is looked at.
+Volume: the distances of atoms on fixed sites, and of an atom and its images, grow with it, so a bin is judged
+at its upper edge. Last coordinate of an orbit: at the middle of the bin, less what half a bin moves the two
+atoms relative to each other. All atoms of an orbit see the same neighbourhood, so one of them is looked at.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Compiled count of the symmetry operations of orbits with arbitrary free coordinates.
 
-A motion that keeps a crystal keeps its lattice, so its rotation is one of the few of the lattice's own symmetry;
-its translation takes an atom of the rarest element to another of that element. All such motions are tried,
-in fractional coordinates of the primitive cell.
+A motion that keeps a crystal keeps its lattice, so its rotation is one of the few of the lattice's own
+symmetry; its translation takes an atom of the rarest element to another of that element. All such motions are
+tried, in fractional coordinates of the primitive cell.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Crystals with atoms: the discrete stages of `orbits.py`, then every free parameter, one after the other.
 
 After the stop, parameters are set in order: shape of the cell, volume per atom, coordinates of the orbits.
-Each is a number in [0, 1] (`parameters.py`), in a bin that need not bring atoms too close; a move is (action number, value), the value 0 in the discrete
-stages, the number `n_actions` of the discrete environment in the continuous one. The law is over crystals:
+Each is a number in [0, 1] (`parameters.py`), in a bin that need not bring atoms too close; a move is (action
+number, value), the value 0 in the discrete stages, the number `n_actions` of the discrete environment in the
+continuous one. The law is over crystals:
 
     p(crystal) ~ R(crystal) / m(orbits) x base measure
 

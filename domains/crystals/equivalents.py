@@ -8,9 +8,10 @@ than the group asks for. The reward is divided by the number of descriptions
         x (2 where the mirror image of the group is in the run as well, the crystals being called one)
 
 and descriptions in a subgroup are no crystals of that group (`own_symmetry.py`): one crystal is described in
-one group, its own. Both depend on the orbits alone and are cached. m is exact for groups whose alternatives leave the base measure
-alone. It is approximate in the triclinic and monoclinic systems, where a crystal has further choices of
-axes within the bounds of the cell's shape, and for orthorhombic axes at the edge of those bounds.
+one group, its own. Both depend on the orbits alone and are cached. m is exact for groups whose alternatives
+leave the base measure alone. It is approximate in the triclinic and monoclinic systems, where a crystal has
+further choices of axes within the bounds of the cell's shape, and for orthorhombic axes at the edge of those
+bounds.
 """
 
 from __future__ import annotations

@@ -9,9 +9,10 @@ so that the base measure of every set of orbits is one. The volume of ions is th
 at 74 % packing; it comes within 30 % of the volumes of NaCl, MgO, ZnS, CaF2, SrTiO3.
 
 Numbers are set on a grid of bins. A bin is not allowed where every number in it brings two atoms closer than
-`CLOSEST` of their covalent radii: at the volume, those on fixed sites and images of one atom (the shape is known
-by then); at the last coordinate of an orbit, its atoms and those placed so far (`_overlap_kernels.py`). Where
-that leaves no bin all are allowed, so there is no dead end, and the reward counts the crystal as too close.
+`CLOSEST` of their covalent radii: at the volume, those on fixed sites and images of one atom (the shape is
+known by then); at the last coordinate of an orbit, its atoms and those placed so far (`_overlap_kernels.py`).
+Where that leaves no bin all are allowed, so there is no dead end, and the reward counts the crystal as too
+close.
 """
 
 from __future__ import annotations

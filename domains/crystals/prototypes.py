@@ -2,8 +2,9 @@
 
 A type here is a group, occupied positions and their free coordinates (textbook values: Wyckoff, "Crystal
 Structures", 1963; the AFLOW prototype encyclopedia, Mehl et al. 2017), with the charge sign of each
-site. `substituted` gives every neutral assignment of a run's elements to the sites, in their common oxidation
-states, cations to cation sites and anions to anion sites.
+site. `substituted` gives the neutral assignments of a run's elements to the sites, in their common oxidation
+states, cations to cation sites and anions to anion sites: all of them, or a number of them drawn at random
+with types in turn.
 """
 
 from __future__ import annotations
@@ -81,21 +82,39 @@ class Substituted:
     prototype: list[Prototype]
 
 
-def substituted(elements: Elements, limits: Limits, groups: Sequence[int]) -> Substituted | None:
-    """Every neutral substitution within the limits, with the volume that the ions fill; None where there
-    is none."""
+def substituted(
+    elements: Elements, limits: Limits, groups: Sequence[int], most: int, rng: np.random.Generator
+) -> Substituted | None:
+    """At most `most` neutral substitutions within the limits, with the volume that the ions fill; None where
+    there is none."""
     parts: list[Crystals] = []
     types: list[Prototype] = []
-    for prototype in PROTOTYPES:
-        if prototype.group not in groups or _n_atoms(prototype) > limits.most_atoms:
-            continue
-        kinds = list(_assignments(elements, prototype, limits))
+    able = [
+        prototype
+        for prototype in PROTOTYPES
+        if prototype.group in groups and _n_atoms(prototype) <= limits.most_atoms
+    ]
+    every = [list(_assignments(elements, prototype, limits)) for prototype in able]
+    for prototype, found, n in zip(
+        able, every, _shares([len(e) for e in every], most), strict=True
+    ):
+        kinds = [found[i] for i in np.sort(rng.permutation(len(found))[:n])]
         if not kinds:
             continue
         own = OrbitEnvironment(elements, [prototype.group], Limits(_n_atoms(prototype)))
         parts.append(_crystals(own, prototype, kinds))
         types += [prototype] * len(kinds)
     return Substituted(join(parts), types) if parts else None
+
+
+def _shares(counts: list[int], most: int) -> list[int]:
+    """How many of each kind are taken when kinds are served in turn until `most` are given."""
+    taken, left = [0] * len(counts), min(most, sum(counts))
+    while left:
+        for i, count in enumerate(counts):
+            if left and taken[i] < count:
+                taken[i], left = taken[i] + 1, left - 1
+    return taken
 
 
 def _places(prototype: Prototype) -> list[tuple[int, int, tuple[float, ...]]]:

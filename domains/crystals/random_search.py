@@ -1,7 +1,7 @@
 """Random search: crystals drawn uniformly under the same masks and from the same volume prior.
 
-Groups, orbits and the stop are uniform over what is allowed, numbers over the allowed bins: an untrained policy.
-Crystals with atoms too close cost no energy and are drawn again, as any sensible search would.
+Groups, orbits and the stop are uniform over what is allowed, numbers over the allowed bins: an untrained
+policy. Crystals with atoms too close cost no energy and are drawn again, as any sensible search would.
 """
 
 from __future__ import annotations

@@ -76,10 +76,13 @@ class Substitution:
     line: str
 
 
-def substitution(problem: Problem) -> Substitution:
-    """All neutral substitutions of the embedded structure types within the limits, in any group."""
+def substitution(config: Config, problem: Problem, n_evaluations: int) -> Substitution:
+    """Neutral substitutions of the embedded structure types within the limits, in any group: all, or what
+    that many evaluations allow."""
     everything = tuple(range(1, N_GROUPS + 1))
-    found = substituted(problem.elements, problem.limits, everything)
+    rng = np.random.default_rng(config.seed)
+    most = max(1, n_evaluations // len(_VOLUMES))
+    found = substituted(problem.elements, problem.limits, everything, most, rng)
     n_elements = len(problem.elements)
     if found is None:
         hull = Hull(n_elements, np.zeros((0, n_elements)), np.zeros(0))
@@ -94,9 +97,14 @@ def substitution(problem: Problem) -> Substitution:
     lowest = energies.min(0)
     spent = problem.energy.n_evaluations - before
     names = sorted({prototype.name for prototype in found.prototype})
+    some = (
+        " (types in turn, as many as the sampler's evaluations allow)"
+        if len(crystals) == most
+        else ""
+    )
     line = (
         f"Substitution: {len(crystals):,} crystals of {len(names)} known structure types "
-        f"({', '.join(names)}) at three volumes each, {spent:,} energy evaluations."
+        f"({', '.join(names)}) at three volumes each, {spent:,} energy evaluations{some}."
     )
     hull = Hull(n_elements, fractions(crystals), lowest)
     return Substitution(found, crystals, lowest, spent, hull, line)

@@ -41,7 +41,7 @@ def work(config: Config, problem: Problem, folder: RunFolder) -> None:
     judged = judge(problem, folder, drawn)
     n_evaluations = problem.energy.n_evaluations
     search = random_search(config, problem, n_evaluations) if config.baseline else None
-    types = substitution(problem)
+    types = substitution(config, problem, n_evaluations)
     rows = judged.representatives[: config.relax]
     relaxed = relax(drawn.crystals.select(rows), problem.energy) if len(rows) else None
     comparison = Comparison(

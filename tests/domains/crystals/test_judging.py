@@ -17,6 +17,7 @@ from domains.crystals.structures import from_structures, space_group, structures
 from workbench.errors import InputError
 
 CHOSEN = elements(["Na", "Cl"])
+RNG = np.random.default_rng(0)
 
 
 def rock_salt(a: float = 5.64) -> Structure:
@@ -67,7 +68,7 @@ def test_the_hull_of_a_binary_by_hand():
 
 
 def test_substitution_puts_elements_into_neutral_types_with_the_right_symmetry():
-    found = substituted(elements(["Sr", "Ti", "O"]), Limits(7, 2), range(1, 231))
+    found = substituted(elements(["Sr", "Ti", "O"]), Limits(7, 2), range(1, 231), 1000, RNG)
     assert found is not None
     cells = structures(found.crystals)
     formulas = {
@@ -76,7 +77,7 @@ def test_substitution_puts_elements_into_neutral_types_with_the_right_symmetry()
     assert ("perovskite", "SrTiO3") in formulas and ("rutile", "TiO2") in formulas
     for prototype, cell in zip(found.prototype, cells, strict=True):
         assert space_group(cell) == prototype.group
-    assert substituted(elements(["Na", "Cl"]), Limits(1), range(1, 231)) is None
+    assert substituted(elements(["Na", "Cl"]), Limits(1), range(1, 231), 1000, RNG) is None
 
 
 def test_relaxation_by_differences_ends_in_rock_salt():
@@ -96,3 +97,13 @@ def test_the_page_of_views_needs_no_network():
     page = views.page("Crystals", [rock_salt(), caesium_chloride()], ["a <b>", "c"])
     assert page.count("<canvas>") == 2 and "a &lt;b&gt;" in page
     assert "http" not in page and "src=" not in page
+
+
+def test_a_number_of_substitutions_serves_all_types():
+    every = substituted(
+        elements(["Na", "K", "Cl", "F", "O"]), Limits(6, 2), range(1, 231), 1000, RNG
+    )
+    some = substituted(elements(["Na", "K", "Cl", "F", "O"]), Limits(6, 2), range(1, 231), 20, RNG)
+    assert len(some.crystals) == 20 < len(every.crystals)
+    names = {prototype.name for prototype in every.prototype}
+    assert {prototype.name for prototype in some.prototype} == names
