@@ -51,7 +51,7 @@ _LENGTHS = {  # standard deviation per coordinate, stiffest scale: of the target
     "funnel-easy": (1.5, 0.3),
     "funnel-hard": (5.0, 0.3),
     "many-well-32": (1.6, 0.25),
-    "dw4": (2.1, 0.2),
+    "dw4": (2.1, 0.15),
     "lj-small": (0.7, 0.07),
     "lj-large": (1.1, 0.05),
     "molecule": (0.2, 0.003),
@@ -118,8 +118,8 @@ def _idem_laptop(row: str) -> dict:
             draws=16,
             chain_leapfrog=4,
             global_draws=512,
-            steps=9_000,
-            final_sde_steps=200,
+            steps=7_000,
+            final_sde_steps=400,
             batch=256,
             samples_per_round=250,
             network=replace(base.network, width=96),
@@ -134,7 +134,7 @@ def _idem_laptop(row: str) -> dict:
         "lj-large": replace(chained, steps=4_000, batch=32, samples_per_round=64),
         "molecule": replace(chained, steps=4_000, batch=64, samples_per_round=64),
     }
-    flow = FlowConfig(n_steps=20, probes=1, n_samples=4_000 if row == "dw4" else None)
+    flow = FlowConfig(n_steps=20, probes=1, n_samples=3_000 if row == "dw4" else None)
     return {"idem": sizes[row], "flow": flow}
 
 

@@ -99,16 +99,26 @@ def gaussian_log_density(
 def _probes(
     config: FlowConfig, energy: Energy, n: int, generator: torch.Generator
 ) -> Float[Tensor, "probe n *event"]:
-    """Vectors v with sum_v v (J v) = trace of J: the basis, or scaled random signs."""
-    dim = math.prod(energy.event_shape)
+    """Vectors v with sum_v v (J v) = trace of J: a basis, or scaled random signs. J is zero along the
+    translations of a mean-free energy, so that a basis of the rest is enough."""
     if divergence_kind(config, energy) == "exact":
-        basis = torch.eye(dim, dtype=torch.float64, device=generator.device).view(
-            dim, 1, *energy.event_shape
-        )
-        return basis.expand(dim, n, *energy.event_shape)
+        basis = _basis(energy).to(generator.device)
+        return basis[:, None].expand(len(basis), n, *energy.event_shape)
     shape, device = (config.probes, n, *energy.event_shape), generator.device
     signs = torch.randint(0, 2, shape, generator=generator, device=device)
     return (2.0 * signs.double() - 1.0) / math.sqrt(config.probes)
+
+
+def _basis(energy: Energy) -> Float[Tensor, "dim *event"]:
+    """An orthonormal basis of the space the density lives on."""
+    dim = math.prod(energy.event_shape)
+    if not energy.mean_free:
+        return torch.eye(dim, dtype=torch.float64).view(dim, *energy.event_shape)
+    n, space = energy.event_shape
+    centring = torch.eye(n, dtype=torch.float64) - 1.0 / n
+    # Its eigenvalues are 0, for the mean, and n - 1 times 1.
+    rest = torch.linalg.eigh(centring).eigenvectors[:, 1:].T
+    return torch.kron(rest, torch.eye(space, dtype=torch.float64)).view(-1, n, space)
 
 
 def _integrate(

@@ -6,14 +6,15 @@ Where h is large against the target's stiffest scale, importance sampling of the
 
 leaves one draw of thousands. But x was made as x_0 + sqrt(h) eps from a sample x_0 of the buffer, and
 x_0 is an exact draw of p(z | x) wherever the buffer already follows the target. So K chains start at
-x_0 and make moves that leave p(z | x) invariant: first, each chooses by importance weight between x_0
+x_0 and make moves that leave p(z | x) invariant: first, where h is above the square of the target's
+fine length (below, the posterior has one mode), each chooses by importance weight between x_0
 and M fresh draws of the Gaussian posterior of `score_target` (iterated sampling-importance-resampling,
 Andrieu, Lee and Vihola, 2018, arXiv 1312.6432), which carries it between modes; then J Hamiltonian
 trajectories of L leapfrog steps (L = 1: Langevin), whose second half is the sample. If the buffer
 follows exp(-u), so does every draw, for any M, J and L; if it does not, the chains move it there, and
 the next buffer is nearer: the target density is the fixed point of the training loop.
 
-Cost: M + K (J L + 1) energies per x. The chains serve one estimate and are dropped: none of their
+Cost: at most M + K (J L + 1) energies per x. The chains serve one estimate and are dropped: none of their
 states enters the buffer.
 """
 
@@ -43,7 +44,7 @@ class ChainOptions:
     n_moves          J, trajectories of each; the second half are the draws
     n_leapfrog       L, leapfrog steps of a trajectory
     fine_length      length below which the target is smooth: the scale of its stiffest mode
-    n_global         M, fresh draws that every chain chooses from at first
+    n_global         M, fresh draws that every chain chooses from at first, where h > fine_length^2
     proposal_length  standard deviation of the Gaussian that stands for the target in those draws
     """
 
@@ -53,11 +54,6 @@ class ChainOptions:
     fine_length: float
     n_global: int = 0
     proposal_length: float = 1.0
-
-    @property
-    def n_evaluations(self) -> int:
-        """Energies per noised point."""
-        return self.n_global + self.n_chains * (self.n_moves * self.n_leapfrog + 1)
 
 
 def posterior_chains(
@@ -71,8 +67,9 @@ def posterior_chains(
     """Draws z [batch, draw, *event] of equal weight and forces -grad u there. The step is adapted per
     x, in the first half of the moves alone."""
     z = clean[:, None].expand(-1, options.n_chains, *clean.shape[1:]).contiguous()
-    if options.n_global:
-        z = _global_move(energy, z, x[:, None], variance, options, generator)
+    wide = variance > options.fine_length**2
+    if options.n_global and bool(wide.any()):
+        z[wide] = _global_move(energy, z[wide], x[wide, None], variance[wide], options, generator)
     shape = z.shape
     posterior = _Posterior(energy, x, variance, options)
     place = Place(z.flatten(0, 1), *posterior.energy_and_force(z.flatten(0, 1)))
