@@ -1,0 +1,105 @@
+"""Held-out W1 on the reference time courses and on the simulator's cycle and knot, each by the command line.
+
+    WORKBENCH_DATA=FOLDER python -m tests.benchmarks.cells_reference OUT [NAME...] [-- FLAGS]
+
+Runs `workbench cells run` for each NAME (default: emt guo hsmm mef cycle) into OUT/NAME, or reads the run that
+is there, and prints a row per method: W1 per held-out time and on average, and the paired difference to the
+midpoint. FLAGS are added to every command, as in `-- --shuffle-times`. Five seeds; `auto` chooses within the
+training times. The two tables that are no .h5ad are rewritten as one: expression in X, the time in obs. Guo's
+stages are counted in doublings, log2 of the number of cells.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from pipelines.cli import main as workbench
+
+COMMON = ["--seeds", "5", "--ensemble", "1", "--trajectories", "20", "--bootstrap", "200"]
+METHODS = ["--method", "auto", "otcfm", "sf2m", "spline"]
+DEFAULT = ("emt", "guo", "hsmm", "mef", "cycle")
+FLAGS = {
+    "emt": ["--time-key", "samples", "--normalise", "none", "--n-components", "10", *METHODS],
+    "guo": ["--time-key", "doublings", "--normalise", "none", *METHODS],
+    "hsmm": ["--time-key", "hours", "--time-unit", "h", *METHODS],
+    "mef": ["--time-key", "day", "--time-unit", "days", *METHODS],
+    "cycle": ["--simulate", "cycle", "--method", "spline", "otcfm", "sf2m"],
+    "knot": ["--simulate", "knot", "--method", "alicfm", "otcfm"],
+}
+FILES = {
+    "emt": "emt_a549_tgfb_10d.csv",
+    "guo": "guo2010_mouse_embryo_qpcr.csv",
+    "hsmm": "hsmm_myoblast_timecourse.h5ad",
+    "mef": "moscot_mef_reprogramming_250cells.h5ad",
+}
+
+
+def input_file(name: str, out: Path) -> Path:
+    """The .h5ad of a reference time course, made from its table where it is one."""
+    source = Path(os.environ["WORKBENCH_DATA"]) / "cells" / FILES[name]
+    if source.suffix == ".h5ad":
+        return source
+    table = pd.read_csv(source)
+    first = {"emt": 1, "guo": 2}[name]
+    obs = table.iloc[:, :first].copy()
+    if name == "guo":
+        obs["doublings"] = np.log2(obs["num_cells"])
+    obs.index = pd.Index([f"cell{i}" for i in range(len(obs))])
+    path = out / f"{name}.h5ad"
+    values = table.iloc[:, first:]
+    AnnData(values.to_numpy("float32"), obs, pd.DataFrame(index=values.columns)).write_h5ad(path)
+    return path
+
+
+def run(name: str, out: Path, extra: list[str]) -> dict[str, Any]:
+    """The figures of the finished run."""
+    folder = out / "-".join([name, *(word.strip("-") for word in extra)])
+    if not (folder / "metrics.json").exists():
+        given = ["--input", str(input_file(name, out))] if name in FILES else []
+        command = ["cells", "run", *given, *FLAGS[name], *COMMON, *extra, "--out", str(folder)]
+        if (folder / "config.yaml").exists():
+            command = ["resume", str(folder)]
+        if workbench(command) != 0:
+            sys.exit(f"failed: workbench {' '.join(command)}")
+    return json.loads((folder / "metrics.json").read_text())
+
+
+def rows(name: str, figures: dict[str, Any]) -> list[str]:
+    means = [key.split("/")[1] for key in figures if key.startswith("w1_mean/")]
+    times = [key.split("/")[2] for key in figures if key.startswith("w1/midpoint/")]
+    floor = [figures[f"w1/midpoint/{t}"]["floor"] for t in times]
+    lines = [_line(name, "floor", [*floor, figures["w1_mean/midpoint"]["floor"]])]
+    for method in means:
+        values = [figures[f"w1/{method}/{t}"]["value"] for t in times]
+        line = _line(name, method, [*values, figures[f"w1_mean/{method}"]["value"]])
+        if (paired := figures.get(f"w1_difference_to_midpoint/{method}")) is not None:
+            low, high = paired["interval"]
+            share = 100 * paired["value"] / figures["w1_mean/midpoint"]["value"]
+            line += f"  {paired['value']:+.4f} ({low:+.4f} to {high:+.4f}), {share:+.1f} %"
+        lines.append(line)
+    return lines
+
+
+def _line(name: str, method: str, values: list[float]) -> str:
+    return f"{name:6} {method:15}" + "".join(f"{value:9.4g}" for value in values)
+
+
+def main(arguments: list[str]) -> None:
+    split = arguments.index("--") if "--" in arguments else len(arguments)
+    (place, *names), extra = arguments[:split], arguments[split + 1 :]
+    out = Path(place)
+    out.mkdir(parents=True, exist_ok=True)
+    for name in names or DEFAULT:
+        print("\n".join(rows(name, run(name, out, extra))), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
