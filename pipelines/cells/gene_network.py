@@ -1,8 +1,9 @@
 """Reading a gene network: structured velocity networks on half of the cells each, averaged.
 
 Genes are put on one scale; each fit's edge scores are divided by their sum per target, and averaged over the
-fits (stability selection: Meinshausen and Buhlmann 2010). Where the truth is known the scores are ranked
-beside Spearman correlation and a tree ensemble.
+fits (stability selection: Meinshausen and Buhlmann 2010): that average is one network. Several independent
+networks give an error. Where the truth is known they are ranked beside Spearman correlation and a tree ensemble
+on all cells.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import cast
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.stats import t as student_t
 
 from domains.cells.gene_baselines import spearman_edges, tree_edges
 from domains.cells.gene_scores import EdgeScore, edge_score, edges_of, read_edges
@@ -50,9 +52,14 @@ def read_network(config: Config, problem: Problem, folder: RunFolder) -> ReadNet
     columns, genes = _genes(config, problem)
     truth = _truth(config, problem, genes)
     cells = _expression(problem, columns)
-    fits = [_fit(config, problem, cells, seed, folder) for seed in range(config.network.seeds)]
+    options = config.network
+    fits = [
+        _fit(config, problem, cells, seed, folder)
+        for seed in range(options.estimates * options.seeds)
+    ]
+    estimates = [fits[k : k + options.seeds] for k in range(0, len(fits), options.seeds)]
     scores = np.mean(fits, axis=0)
-    figures, lines = _judged(fits, scores, truth, np.concatenate(cells))
+    figures, lines = _judged(estimates, truth, np.concatenate(cells))
     return ReadNetwork(genes, scores, fits, truth, figures, lines)
 
 
@@ -127,40 +134,67 @@ def _fit(
 
 
 def _judged(
-    fits: list[np.ndarray], scores: np.ndarray, truth: np.ndarray | None, cells: np.ndarray
+    estimates: list[list[np.ndarray]], truth: np.ndarray | None, cells: np.ndarray
 ) -> tuple[dict[str, Figure], list[str]]:
+    fits = [fit for one in estimates for fit in one]
     kept = float(np.mean([(fit > 0).mean() for fit in fits]))
     lines = [
-        f"{len(scores)} genes; edges are column norms of the first layer, from {len(fits)} fits on half of the "
-        f"cells each; {kept:.0%} of all edges survive the penalty in a fit.",
+        f"{len(fits[0])} genes; edges are column norms of the first layer, from {len(fits)} fits on half of "
+        f"the cells each; {kept:.0%} of all edges survive the penalty in a fit.",
         "An edge says that a regulator's level helps to predict how its target changes: without knock-outs "
         "that is no proof of a cause.",
     ]
     if truth is None:
         why = "the true network is not known"
         return {name: Figure(None, why=why) for name in ("grn_auroc", "grn_ap")}, lines
-    rivals = {"Spearman": [edge_score(spearman_edges(cells), truth)]}
-    rivals["trees"] = [edge_score(tree_edges(cells, seed), truth) for seed in range(TREE_SEEDS)]
-    found = [edge_score(fit, truth) for fit in fits]
-    together = edge_score(scores, truth)
-    for name, one in (("all fits averaged", [together]), ("single fits", found), *rivals.items()):
+    found = [edge_score(np.mean(one, axis=0), truth) for one in estimates]
+    rivals = {"spearman": [edge_score(spearman_edges(cells), truth)] * len(found)}
+    n_trees = max(TREE_SEEDS, len(found))
+    rivals["trees"] = [edge_score(tree_edges(cells, seed), truth) for seed in range(n_trees)]
+    single = [edge_score(fit, truth) for fit in fits]
+    for name, one in (
+        (f"{len(found)} networks of {len(estimates[0])} fits", found),
+        ("single fits", single),
+        *rivals.items(),
+    ):
         lines.append(
             f"{name}: AUROC {_mean(one, 'auroc'):.3f}, average precision {_mean(one, 'average_precision'):.3f} "
-            f"(chance {together.base:.3f})."
+            f"(chance {found[0].base:.3f})."
         )
     figures = {}
     for key, name in (("auroc", "grn_auroc"), ("average_precision", "grn_ap")):
-        stderr, interval = _over_fits(fits, truth, key)
+        values = np.array([getattr(one, key) for one in found])
+        stderr, interval = _over_estimates(values) or _over_fits(estimates[0], truth, key)
         baseline = max(_mean(one, key) for one in rivals.values())
-        value = getattr(together, key)
-        figures[name] = Figure(value, stderr, len(fits), baseline=baseline, interval=interval)
+        figures[name] = Figure(
+            float(values.mean()), stderr, len(found), baseline=baseline, interval=interval
+        )
+        for rival, scores in rivals.items():
+            if len(found) > 1:
+                theirs = np.array([getattr(one, key) for one in scores[: len(found)]])
+                figures[f"{name}_difference/{rival}"] = _paired(values - theirs)
     return figures, lines
+
+
+def _paired(differences: np.ndarray) -> Figure:
+    found = _over_estimates(differences)
+    assert found is not None
+    return Figure(float(differences.mean()), found[0], len(differences), interval=found[1])
+
+
+def _over_estimates(values: np.ndarray) -> tuple[float, tuple[float, float]] | None:
+    """Standard error of the mean over estimates and its 95 % interval by Student's t."""
+    if len(values) < 2:
+        return None
+    mean, stderr = float(values.mean()), float(values.std(ddof=1)) / len(values) ** 0.5
+    reach = float(student_t.ppf(0.975, len(values) - 1)) * stderr
+    return stderr, (mean - reach, mean + reach)
 
 
 def _over_fits(
     fits: list[np.ndarray], truth: np.ndarray, key: str
 ) -> tuple[float | None, tuple[float, float] | None]:
-    """Standard error and 95 % interval of the averaged network's score, fits drawn with replacement."""
+    """Standard error and 95 % interval of one averaged network's score, its fits drawn with replacement."""
     if len(fits) < 2:
         return None, None
     random = np.random.default_rng(0)

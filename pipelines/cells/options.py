@@ -43,6 +43,8 @@ class NetworkOptions:
     """How many of the most variable genes where none are named."""
     seeds: int = 8
     """Fits on half of the cells each; an edge's score is averaged over them."""
+    estimates: int = 1
+    """Independent networks of so many fits each: two or more give the error of their mean."""
     steps: int = 300
     """Gradient steps of each fit."""
     learning_rate: float = 5e-3
