@@ -108,10 +108,11 @@ def finish(
     evaluation: ModuleType,
     **provenance: Any,
 ) -> None:
-    """The last step of a run: provenance, metrics and report.
+    """The last step of a run: provenance, metrics and report. Adds the figure `seconds_total`.
 
     `evaluation` is the pipeline's module with `MEANINGS` (a sentence per figure) and
     `HIGHER_IS_BETTER` (names of the figures of which more is better)."""
+    from workbench.runs.metrics import Figure
     from workbench.runs.report import write_report
     from workbench.training.devices import resolve_device
 
@@ -121,7 +122,8 @@ def finish(
         device=str(resolve_device(config.device)),
         threads=config.threads,
     )
-    folder.write_metrics(figures)
+    total = Figure(folder.seconds_in_use, unit="s")
+    folder.write_metrics(figures | {"seconds_total": total})
     write_report(
         folder.path,
         sections,

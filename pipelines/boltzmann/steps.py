@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from domains.molecules.trajectory_files import SystemRecord, write_arrays, write_trajectory
@@ -13,13 +12,11 @@ from pipelines.boltzmann.references import find_reference, run_baseline
 from pipelines.lifecycle import finish
 from workbench.errors import InputError
 from workbench.runs.folder import RunFolder
-from workbench.runs.metrics import Figure
 from workbench.samples import WeightedSamples
 
 
 def work(config: Config, problem: Problem, folder: RunFolder) -> None:
     """Everything from the first sample to the report; what is done already is not done again."""
-    began = time.perf_counter()
     drawn = sampling.draw(config, problem, folder)
     write_samples(config, problem, folder, drawn.raw, "samples")
     if drawn.weighted is not None and drawn.weighted is not drawn.raw:
@@ -40,7 +37,6 @@ def work(config: Config, problem: Problem, folder: RunFolder) -> None:
     if config.polish_steps:
         polished = polishing.run_polishing(config, problem, drawn.raw, reference)
         figures |= polished.figures
-    figures["seconds_total"] = Figure(time.perf_counter() - began, unit="s")
 
     sections = presentation.sections(config, comparison, polished, folder)
     finish(

@@ -60,7 +60,6 @@ def work(config: Config, problem: Problem, folder: RunFolder) -> None:
     figures |= network.figures if network is not None else _no_network()
     figures |= {
         "seconds": Figure(seconds, unit="s"),
-        "seconds_total": Figure(time.perf_counter() - began, unit="s"),
         "peak_memory_gib": Figure(peak_memory_bytes() / 2**30, unit="GiB"),
     }
     results = Results(

@@ -27,7 +27,6 @@ from workbench.runs.metrics import Figure
 
 def work(config: Config, problem: Problem, folder: RunFolder) -> None:
     """Everything from the first step to the report; training that is done is not done again."""
-    began = time.perf_counter()
     small = training.playground(config, folder)
     trained = training.train(config, problem, folder)
     policy: Any = trained.state[0].average.module
@@ -62,7 +61,6 @@ def work(config: Config, problem: Problem, folder: RunFolder) -> None:
     figures |= {
         "seconds": Figure(seconds, unit="s"),
         "cpu_seconds": Figure(cpu_seconds, unit="s"),
-        "seconds_total": Figure(time.perf_counter() - began, unit="s"),
     }
     finish(
         config,

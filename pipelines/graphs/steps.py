@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from workbench.training.progress import track
 def work(config: Config, problem: Problem, folder: RunFolder) -> None:
     """Everything from the first step to the report; training and solutions that are there are not made
     again."""
-    began = time.perf_counter()
     trained = training.train(config, problem, folder)
     policy: Any = trained.state.average.module
     lines = solving.solve_all(config, problem, policy, folder)
@@ -36,7 +34,6 @@ def work(config: Config, problem: Problem, folder: RunFolder) -> None:
         "n_trajectories": Figure(trained.state.n_trajectories),
         "seconds": Figure(trained.seconds + drawing, unit="s"),
         "cpu_seconds": Figure(trained.cpu_seconds + drawing, unit="s"),
-        "seconds_total": Figure(time.perf_counter() - began, unit="s"),
     }
     finish(
         config,

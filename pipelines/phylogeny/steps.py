@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 
 from pipelines.lifecycle import finish
@@ -11,17 +10,14 @@ from pipelines.phylogeny import evaluation, parsimony, posterior
 from pipelines.phylogeny.options import Config
 from pipelines.phylogeny.prepare import Problem
 from workbench.runs.folder import RunFolder
-from workbench.runs.metrics import Figure
 
 
 def work(config: Config, problem: Problem, folder: RunFolder) -> None:
     """Everything from the first step to the report; what is done already is not done again."""
-    began = time.perf_counter()
     for warning in problem.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     module = posterior if config.target == "posterior" else parsimony
     figures, sections, counts = module.run(config, problem, folder)
-    figures["seconds_total"] = Figure(time.perf_counter() - began, unit="s")
     finish(
         config,
         folder,

@@ -22,7 +22,6 @@ from workbench.runs.metrics import Figure
 
 def work(config: Config, problem: Problem, folder: RunFolder) -> None:
     """Everything from the first step to the report; training that is done is not done again."""
-    began = time.perf_counter()
     trained = training.train(config, problem, folder)
     state, environment, _ = trained.state
     policy: Any = training.on_cpu(state.average.module)
@@ -62,7 +61,6 @@ def work(config: Config, problem: Problem, folder: RunFolder) -> None:
         "n_reward_evaluations": Figure(n_rewards),
         "seconds": Figure(seconds, unit="s"),
         "cpu_seconds": Figure(cpu_seconds, unit="s"),
-        "seconds_total": Figure(time.perf_counter() - began, unit="s"),
     }
     finish(
         config,

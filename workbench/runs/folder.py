@@ -14,6 +14,7 @@ import fcntl
 import json
 import math
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -38,6 +39,7 @@ class RunFolder:
     def __init__(self, path: Path, pipeline: str, config: dict[str, Any], lock: int) -> None:
         self.path, self.pipeline, self.config = path, pipeline, config
         self._lock: int | None = lock
+        self._opened, self._before = time.perf_counter(), 0.0
 
     @classmethod
     def create(cls, path: Path, config: Mapping[str, Any], pipeline: str) -> RunFolder:
@@ -68,6 +70,7 @@ class RunFolder:
         pipeline, config = read_config(path)
         folder = cls(path, pipeline, config, _take_lock(path))
         known = folder.read_provenance()
+        folder._before = known.get("seconds_in_use", 0.0)
         folder.write_provenance(reopened=[*known.get("reopened", []), provenance.now()])
         return folder
 
@@ -87,6 +90,11 @@ class RunFolder:
         path = self.path / name
         path.mkdir(exist_ok=True)
         return path
+
+    @property
+    def seconds_in_use(self) -> float:
+        """Wall time of all sessions; of one that was killed, up to its last `write_provenance`."""
+        return self._before + time.perf_counter() - self._opened
 
     @property
     def is_finished(self) -> bool:
@@ -143,9 +151,13 @@ class RunFolder:
         return read_metrics(self.path / "metrics.json")
 
     def write_provenance(self, **facts: Any) -> None:
-        """Add JSON values to provenance.json, over those of the same name; the peak memory and the
-        end of the run so far are noted along."""
-        facts |= {"end": provenance.now(), "peak_memory_bytes": provenance.peak_memory_bytes()}
+        """Add JSON values to provenance.json, over those of the same name; the peak memory, the end
+        of the run so far and the seconds that it was in use are noted along."""
+        facts |= {
+            "end": provenance.now(),
+            "peak_memory_bytes": provenance.peak_memory_bytes(),
+            "seconds_in_use": self.seconds_in_use,
+        }
         write_json(self.path / "provenance.json", self.read_provenance() | facts)
 
     def read_provenance(self) -> dict[str, Any]:
@@ -153,8 +165,9 @@ class RunFolder:
         return read_json(path) if path.exists() else {}
 
     def close(self) -> None:
-        """Give up the lock; reading goes on working."""
+        """Note the time and give up the lock; reading goes on working."""
         if self._lock is not None:
+            self.write_provenance()
             os.close(self._lock)
             self._lock = None
 

@@ -88,17 +88,6 @@ def load_latest(folder: Path, state: State) -> tuple[int, State] | None:
     return None
 
 
-def load_best(folder: Path, state: State) -> tuple[int, State] | None:
-    """The readable checkpoint with the lowest score as `(step, state)`; None where none has one."""
-    for _, path in _scored(folder):
-        try:
-            record, tensors = _read(path)
-        except _Corrupt:
-            continue
-        return record["step"], unpack(record["tree"], tensors, state)
-    return None
-
-
 def _checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("step-*") if path.is_dir())
 

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -174,3 +175,12 @@ def test_damaged_json_is_named(tmp_path):
 
 def test_the_commit_is_unknown_outside_a_checkout(tmp_path):
     assert provenance.git_commit(tmp_path) is None
+
+
+def test_the_time_of_all_sessions_counts(tmp_path):
+    with RunFolder.create(tmp_path / "run", {}, "boltzmann"):
+        time.sleep(0.02)
+    before = json.loads((tmp_path / "run" / "provenance.json").read_text())["seconds_in_use"]
+    with RunFolder.open(tmp_path / "run") as folder:
+        time.sleep(0.02)
+        assert folder.seconds_in_use >= before + 0.02 >= 0.04

@@ -21,13 +21,10 @@ def test_the_last_two_and_the_best_are_kept(tmp_path):
         checkpoint.save(tmp_path, step, {"x": torch.tensor(step)}, best_score=score)
     assert names(tmp_path) == ["step-00000002", "step-00000004", "step-00000005"]
     assert checkpoint.load_latest(tmp_path, {})[0] == 5
-    step, state = checkpoint.load_best(tmp_path, {})
-    assert step == 2 and state["x"] == 2
 
 
 def test_nothing_to_load(tmp_path):
     assert checkpoint.load_latest(tmp_path, {}) is None
-    assert checkpoint.load_best(tmp_path / "absent", {}) is None
 
 
 def truncate(path):
