@@ -47,6 +47,7 @@ PIPELINES = {
     "synthetic": "pipelines.synthetic",
 }
 COMMANDS = {
+    ("cells", "simulate"): "pipelines.cells.simulate",
     ("graphs", "solve"): "pipelines.graphs.solve",
     ("phylogeny", "score"): "pipelines.phylogeny.score",
 }
@@ -54,6 +55,7 @@ COMMANDS = {
 HELP = """usage: workbench COMMAND ...
 
   workbench PIPELINE run [options]      sample, evaluate and report (PIPELINE: {pipelines})
+  workbench cells simulate ...          cells of a gene circuit with known answers, as an .h5ad
   workbench phylogeny score ...         log-likelihood and parsimony of given trees
   workbench graphs solve ...            a trained run applied to a user's graph
   workbench resume RUN                  go on from the last good checkpoint

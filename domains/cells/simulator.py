@@ -105,6 +105,25 @@ def simulate(
     )
 
 
+def with_readouts(data: AnnData, n: int, noise: float, generator: torch.Generator) -> AnnData:
+    """`data` with `n` more genes behind those of the circuit, each a saturating mixture of them:
+
+        y_j = | 1 / (1 + exp(-sum_i w_ij z_i)) + noise e |,    z standardised expression, w_ij ~ N(0, 1)
+
+    so that cells lie around a curved surface in many dimensions. `noise` is the deviation of e in units of
+    the gene's own spread. True velocities of these genes are not kept."""
+    x = torch.from_numpy(np.asarray(data.X))
+    z = (x - x.mean(0)) / x.std(0).clamp(min=1e-6)
+    weights = torch.randn(x.shape[1], n, generator=generator)
+    clean = torch.sigmoid(z @ weights)
+    e = torch.randn(clean.shape, generator=generator)
+    values = torch.cat([x, (clean + noise * clean.std(0) * e).abs()], dim=1).numpy()
+    names = [*data.var_names, *(f"readout{j}" for j in range(n))]
+    made = AnnData(values, obs=data.obs, var=pd.DataFrame(index=names), uns=data.uns)
+    made.obsm["X_expression"] = np.asarray(data.X)
+    return made
+
+
 def start(circuit: Circuit, n: int, generator: torch.Generator) -> Float[Tensor, "n gene"]:
     """Cells at time 0: log-normal around the start of the circuit, every second one around its other
     start where it has one."""

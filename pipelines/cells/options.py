@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from pipelines.options import CommonOptions
 from workbench.bridge.options import AdversarialConfig, CouplingConfig, UnbalancedConfig
@@ -16,6 +16,7 @@ MethodName = Literal[
 CircuitName = Literal[
     "switch", "cycle", "bifurcation", "trifurcation", "knot", "toggle-with-growth"
 ]
+CIRCUITS: tuple[str, ...] = get_args(CircuitName)
 Normalise = Literal["auto", "counts", "log", "none"]
 
 

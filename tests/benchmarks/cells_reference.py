@@ -24,15 +24,15 @@ from anndata import AnnData
 
 from pipelines.cli import main as workbench
 
-COMMON = ["--seeds", "5", "--ensemble", "1", "--trajectories", "20", "--bootstrap", "200"]
-METHODS = ["--method", "auto", "otcfm", "sf2m", "spline"]
+COMMON = ["--seeds", "5", "--steps", "500", "--ensemble", "1", "--trajectories", "20"]
+METHODS = ["--method", "auto", "otcfm", "--candidates", "midpoint", "otcfm", "spline"]
 DEFAULT = ("emt", "guo", "hsmm", "mef", "cycle")
 FLAGS = {
     "emt": ["--time-key", "samples", "--normalise", "none", "--n-components", "10", *METHODS],
     "guo": ["--time-key", "doublings", "--normalise", "none", *METHODS],
     "hsmm": ["--time-key", "hours", "--time-unit", "h", *METHODS],
     "mef": ["--time-key", "day", "--time-unit", "days", *METHODS],
-    "cycle": ["--simulate", "cycle", "--method", "spline", "otcfm", "sf2m"],
+    "cycle": ["--simulate", "cycle", "--method", "spline", "otcfm"],
     "knot": ["--simulate", "knot", "--method", "alicfm", "otcfm"],
 }
 NETWORK = [
