@@ -193,6 +193,50 @@ def residual_graphs(
 
 
 @compiled
+def sums_around(pointer, neighbour, x, total):
+    """Sum of `x` over the neighbours of each node."""
+    for v in range(len(x)):
+        t = 0.0
+        for e in range(pointer[v], pointer[v + 1]):
+            t += x[neighbour[e]]
+        total[v] = t
+
+
+@compiled
+def triangles(pointer, neighbour, total):
+    """How many ordered pairs of adjacent neighbours each node has."""
+    is_near = np.zeros(len(total), np.bool_)
+    for v in range(len(total)):
+        count = 0
+        for e in range(pointer[v], pointer[v + 1]):
+            is_near[neighbour[e]] = True
+        for e in range(pointer[v], pointer[v + 1]):
+            u = neighbour[e]
+            for f in range(pointer[u], pointer[u + 1]):
+                count += is_near[neighbour[f]]
+        for e in range(pointer[v], pointer[v + 1]):
+            is_near[neighbour[e]] = False
+        total[v] = count
+
+
+@compiled
+def mean_field(pointer, neighbour, weight, gain, slope, n_rounds, lost):
+    """Rounds of m_v <- m_v / 2 + sigmoid(slope (gain_v - lost_v)) / 2, m the chance that a node is chosen later
+    on and lost_v = 2 sum_u w_uv m_u what its gain loses by that; from m = 1/2."""
+    n = len(gain)
+    chance = np.full(n, 0.5)
+    for step in range(n_rounds + 1):
+        for v in range(n):
+            t = 0.0
+            for e in range(pointer[v], pointer[v + 1]):
+                t += weight[e] * chance[neighbour[e]]
+            lost[v] = 2.0 * t
+        if step < n_rounds:
+            for v in range(n):
+                chance[v] = 0.5 * chance[v] + 0.5 / (1.0 + np.exp(-slope * (gain[v] - lost[v])))
+
+
+@compiled
 def state_hashes(graph, chosen, stopped, key):
     """A number for each row, equal for equal rows; different rows share one with odds of 2^-64 or so."""
     for r in range(len(graph)):

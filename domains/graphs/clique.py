@@ -4,8 +4,9 @@ A move adds a vertex that is adjacent to all chosen ones; the set is finished wh
 of a clique is a state, so the parents are the members. The value is the weight of the set, finished or not.
 
 The open problem is the graph induced by the allowed vertices. A clique is an independent set of the
-complement, and the hints are those of `independent_set` there: weight / (number of open vertices that are
-not adjacent, the vertex itself included).
+complement, and the hints are those of `independent_set` there, the greedy one being weight / (number of open
+vertices that are not adjacent, the vertex itself included). The last hint is how many neighbours a vertex
+and its neighbours have in common: members of a large clique have many, whatever their degree.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import numpy as np
 
 from domains.graphs import _kernels
 from domains.graphs.graphs import FIXED_IN, Graph, Graphs
-from domains.graphs.independent_set import weights
+from domains.graphs.independent_set import competition, weights
 from domains.graphs.task import Look, Open, Rows, Task, members
 from workbench.errors import InputError
+
+N_HINTS = 4
 
 
 def look(graphs: Graphs, graph: Any, chosen: Rows) -> Look:
@@ -29,7 +32,11 @@ def look(graphs: Graphs, graph: Any, chosen: Rows) -> Look:
 
 def hints(nodes: Open) -> tuple[np.ndarray, np.ndarray]:
     share = nodes.weight / (nodes.n_nodes - nodes.degree)
-    return np.log(share), share
+    rounds = competition(share, lambda x: nodes.in_row(x) - nodes.around(x), N_HINTS - 2)
+    common = np.empty(len(share))
+    _kernels.triangles(nodes.pointer, nodes.neighbour, common)
+    closeness = np.log((common + 1.0) / (nodes.degree + 1.0))
+    return np.concatenate([rounds, closeness[:, None]], 1), share
 
 
 def _adjacent_to_all(graph: Graph, inside: np.ndarray) -> np.ndarray:
@@ -66,6 +73,7 @@ TASK = Task(
     stops=False,
     weighs_edges=False,
     hint_scale=0.5,
+    n_hints=N_HINTS,
     look=look,
     parents=members,
     value=weights,

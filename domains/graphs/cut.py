@@ -10,7 +10,9 @@ ruled out on the way: there a member taken back may be one that had been ruled o
 a P_B over all members is not one over parents.
 
 The open problem is the graph induced by the vertices not yet chosen, with the gain of each as a field: the
-cut of S and T is that of S plus what these two tell of T. The greedy hint is the gain.
+cut of S and T is that of S plus what these two tell of T. The greedy hint is the gain. Looking further, a
+neighbour that is chosen later takes away twice its edge's weight; a few rounds of mean field estimate
+how likely that is for each, and what is lost by it is a hint of its own, after few and after more rounds.
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ import numpy as np
 from domains.graphs import _kernels
 from domains.graphs.graphs import FIXED_OUT, FREE, Graph, Graphs
 from domains.graphs.task import Look, Open, Rows, Task, members
+
+ROUNDS = (4, 16)  # of mean field
+SLOPE = 2.0  # of a chance in a gain, per mean edge weight
 
 
 def look(graphs: Graphs, graph: Any, chosen: Rows) -> Look:
@@ -39,7 +44,13 @@ def value(graphs: Graphs, graph: Any, chosen: Rows) -> np.ndarray:
 
 
 def hints(nodes: Open) -> tuple[np.ndarray, np.ndarray]:
-    return nodes.gain, 0.25 * np.maximum(nodes.gain, 0.0)
+    columns = [nodes.gain]
+    for n_rounds in ROUNDS:
+        lost = np.empty(len(nodes.gain))
+        rows = (nodes.pointer, nodes.neighbour, nodes.edge_weight)
+        _kernels.mean_field(*rows, nodes.gain, SLOPE, n_rounds, lost)
+        columns.append(-lost)
+    return np.stack(columns, 1), 0.25 * np.maximum(nodes.gain, 0.0)
 
 
 def prepared(graph: Graph) -> Graph:
@@ -62,6 +73,7 @@ TASK = Task(
     stops=True,
     weighs_edges=True,
     hint_scale=0.3,
+    n_hints=1 + len(ROUNDS),
     look=look,
     parents=members,
     value=value,

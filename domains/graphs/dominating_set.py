@@ -8,7 +8,10 @@ dominating set is an object, and some others are; the value is the weight of the
 Differs from Zhang et al. (2023, arXiv 2305.17010), who start from all vertices and remove: here a trajectory
 is as long as the set (28 and not 200 moves on a graph of 230 vertices), the partial reward counts what is
 in the set already, and the open problem shrinks: it is the undominated vertices and those that
-could dominate them, with the edges that have an undominated end. The greedy hint is gain / weight.
+could dominate them, with the edges that have an undominated end. The greedy hint is x_v = gain / weight.
+Looking further, every undominated vertex divides one vote among those that could dominate it, in proportion
+to x, and x is multiplied by the votes: vertices that few others can replace grow. Each round's factor is a
+hint of its own.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ from domains.graphs.graphs import FIXED_OUT, Graph, Graphs
 from domains.graphs.independent_set import weights
 from domains.graphs.task import Look, Open, Rows, Task
 from workbench.errors import InputError
+
+N_HINTS = 5
 
 
 def look(graphs: Graphs, graph: Any, chosen: Rows) -> Look:
@@ -38,8 +43,16 @@ def parents(graphs: Graphs, graph: Any, chosen: Rows) -> Rows:
 
 
 def hints(nodes: Open) -> tuple[np.ndarray, np.ndarray]:
-    score = np.log(np.maximum(nodes.gain, 0.5)) - np.log(nodes.weight)
-    return score, -nodes.needy.astype(float) / (nodes.degree + 1.0)
+    x = np.maximum(nodes.gain, 0.5) / nodes.weight
+    columns = [np.log(x)]
+    for _ in range(N_HINTS - 1):
+        able = np.where(nodes.allowed, x, 0.0)
+        among = able + nodes.around(able)
+        vote = np.where(nodes.needy, 1.0 / np.where(nodes.needy, among, 1.0), 0.0)
+        votes = np.where(nodes.allowed, vote + nodes.around(vote), 1.0)
+        columns.append(np.log(votes))
+        x = x * votes
+    return np.stack(columns, 1), -nodes.needy.astype(float) / (nodes.degree + 1.0)
 
 
 def prepared(graph: Graph) -> Graph:
@@ -69,6 +82,7 @@ TASK = Task(
     stops=False,
     weighs_edges=False,
     hint_scale=0.75,
+    n_hints=N_HINTS,
     look=look,
     parents=parents,
     value=weights,

@@ -5,20 +5,26 @@ maximal. Every subset of an independent set is a state, so each member could hav
 are the members. The value is the weight of the set, and so is that of an unfinished one.
 
 The open problem is the graph induced by the vertices that are still allowed: what is chosen or ruled out
-has no influence any more. Its greedy hint is weight / (degree + 1), whose sum over vertices is also a lower
-bound of what can be won (Caro 1979, Wei 1981).
+has no influence any more. Its greedy hint is x_v = weight / (degree + 1), whose sum over vertices is also a
+lower bound of what can be won (Caro 1979, Wei 1981). Looking further, x is divided again and again by its sum
+over each closed neighbourhood: the vertices of a clique compete for one place, and those that compete
+with vertices that have little to offer grow. Each round's factor is a hint of its own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from domains.graphs import _kernels
 from domains.graphs.graphs import FIXED_IN, Graph, Graphs
 from domains.graphs.task import Look, Open, Rows, Task, members
 from workbench.errors import InputError
+
+N_HINTS = 6
 
 
 def look(graphs: Graphs, graph: Any, chosen: Rows) -> Look:
@@ -36,7 +42,21 @@ def weights(graphs: Graphs, graph: Any, chosen: Rows) -> np.ndarray:
 
 def hints(nodes: Open) -> tuple[np.ndarray, np.ndarray]:
     share = nodes.weight / (nodes.degree + 1.0)
-    return np.log(share), share
+    return competition(share, lambda x: x + nodes.around(x), N_HINTS - 1), share
+
+
+def competition(
+    x: Float[np.ndarray, "node"],
+    rivals: Callable[[np.ndarray], np.ndarray],
+    n_rounds: int,
+) -> Float[np.ndarray, "node hint"]:
+    """log x, then the logarithm of each round's factor of x <- x / rivals(x)."""
+    columns = [np.log(x)]
+    for _ in range(n_rounds):
+        total = rivals(x)
+        columns.append(-np.log(total))
+        x = x / total
+    return np.stack(columns, 1)
 
 
 def prepared(graph: Graph) -> Graph:
@@ -64,6 +84,7 @@ TASK = Task(
     stops=False,
     weighs_edges=False,
     hint_scale=1.0,
+    n_hints=N_HINTS,
     look=look,
     parents=members,
     value=weights,

@@ -1,9 +1,9 @@
 """What a network sees of a batch of states: the open problem of each as one batched graph, with features.
 
 Nodes of all rows are numbered through. Features of a node: whether it may be added and whether it is needy, the
-logarithm of its degree and its degree over the row's mean, its weight, the task's greedy score and the
-same over the row's best, the logarithms of the row's size and of the number of chosen vertices (the uniform
-backward law depends on it).
+logarithm of its degree and its degree over the row's mean, its weight, the logarithms of the row's size and
+of the number of chosen vertices (the uniform backward law depends on it), the task's greedy score, and all
+of the task's scores over the row's best.
 """
 
 from __future__ import annotations
@@ -17,19 +17,22 @@ from torch import Tensor
 
 from domains.graphs import _kernels
 from domains.graphs.environment import SetBuilding, SetState
-from domains.graphs.task import Open
+from domains.graphs.task import Open, Task
 from workbench.nets.gin import Adjacency
 
-N_FEATURES = 9
+
+def n_features(task: Task) -> int:
+    """Features of a node."""
+    return 8 + task.n_hints
 
 
 @dataclass(frozen=True)
 class OpenProblems:
     """row, vertex   of each node: the row of its state and its number in the graph
     allowed       nodes that may be added
-    features      [node, N_FEATURES], float32
+    features      [node, n_features], float32
     scale         inverse of the row's mean degree (plus one), for sums over neighbours
-    score, share  the task's hints
+    scores, share the task's hints
     n_rows        number of states
     """
 
@@ -39,7 +42,7 @@ class OpenProblems:
     features: Float[Tensor, "node feature"]
     adjacency: Adjacency
     scale: Float[Tensor, "node"]
-    score: Float[Tensor, "node"]
+    scores: Float[Tensor, "node hint"]
     share: Float[Tensor, "node"]
     n_rows: int
 
@@ -63,19 +66,22 @@ def open_problems(environment: SetBuilding, state: SetState) -> OpenProblems:
     else:
         weight = graphs.vertex_weight[graphs.first[graph[row]] + vertex] / unit[graph[row]]
     needy, allowed = look.needy[row, vertex], look.allowed[row, vertex]
-    score, share = task.hints(Open(row, degree, n_nodes[row], weight, gain, needy))
-    best = np.full(len(graph), -np.inf)
-    np.maximum.at(best, row[allowed], score[allowed])
+    if task.weighs_edges:
+        edge_weight = edge_weight / unit[graph[np.repeat(row, np.diff(pointer))]]
+    problem = Open(
+        row, degree, n_nodes[row], weight, gain, needy, allowed, pointer, neighbour, edge_weight, len(graph)
+    )  # fmt: skip
+    scores, share = task.hints(problem)
+    over_best = scores - _best(scores, row, allowed, len(graph))[row]
     chosen = state.chosen.sum(1).numpy().astype(float)
     columns = [
         allowed, needy, np.log1p(degree), degree / (mean_degree[row] + 1.0), weight,
-        np.clip(score, -10, 10), np.clip(score - best[row], -10, 10),
-        np.log1p(chosen)[row], np.log1p(n_nodes)[row],
+        np.log1p(chosen)[row], np.log1p(n_nodes)[row], np.clip(scores[:, 0], -10, 10),
+        *np.clip(over_best.T, -10, 10),
     ]  # fmt: skip
     edge_weights = None
     if task.weighs_edges:
-        tail = np.repeat(row, np.diff(pointer))
-        edge_weights = torch.from_numpy((edge_weight / unit[graph[tail]]).astype(np.float32))
+        edge_weights = torch.from_numpy(edge_weight.astype(np.float32))
     return OpenProblems(
         torch.from_numpy(row),
         torch.from_numpy(vertex),
@@ -83,10 +89,21 @@ def open_problems(environment: SetBuilding, state: SetState) -> OpenProblems:
         torch.from_numpy(np.stack(columns, 1).astype(np.float32)),
         Adjacency(torch.from_numpy(pointer), torch.from_numpy(neighbour), edge_weights),
         torch.from_numpy((1.0 / (mean_degree[row] + 1.0)).astype(np.float32)),
-        torch.from_numpy(score.astype(np.float32)),
+        torch.from_numpy(scores.astype(np.float32)),
         torch.from_numpy(share.astype(np.float32)),
         len(graph),
     )
+
+
+def _best(
+    scores: np.ndarray, row: np.ndarray, allowed: np.ndarray, n_rows: int
+) -> Float[np.ndarray, "row hint"]:
+    """The largest score of a vertex that may be added, in each row; 0 where there is none."""
+    best = np.zeros((n_rows, scores.shape[1]))
+    rows, first = np.unique(row[allowed], return_index=True)  # nodes stand row by row
+    if len(rows):
+        best[rows] = np.maximum.reduceat(scores[allowed], first)
+    return best
 
 
 def _residual(

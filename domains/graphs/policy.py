@@ -1,13 +1,16 @@
 """The conditional policy: a graph isomorphism network on the open problem of each state.
 
-    P_F(v | s)  = softmax over allowed v of a score_v(s) + f(s)_v       (and a logit of stopping for cut)
+    P_F(v | s)  = softmax over allowed v of score_v(s) + f(s)_v         (and a logit of stopping for cut)
     P_B(v | s)  = softmax over parents of b(s_0)_v - d score_v(s_0)      or 1 / number of parents
     log F(s)    = beta (c sum_v share_v(s) + sum_v g(s)_v)              forward-looking objectives
                   beta (value(s) + ...)                                 others
     log Z       = log F(s_0), one for each graph
 
-score and share are the task's greedy hints, f, g and b start at zero, a, c and d are learned: an untrained
-policy is a randomised greedy rule, and what training makes of it is what it adds to that rule. b is the
+    score_v(s)  = a sum_k w_k hint_kv(s),    w = (1, 0, 0, ...) at first
+
+hint and share are the task's: the greedy rule and what looking further around says. f, g and b start at
+zero, w, c and d are learned: an untrained policy is a randomised greedy rule, and what training makes of it
+is what it adds to that rule. w is learned _HINT_RATE times as fast as the network's weights. b is the
 network's word on the start of the graph: it tells which vertices come early in any set. A uniform P_B would
 ask P_F to build each set in every order alike, and so to unlearn the order in which choices are easy.
 
@@ -25,7 +28,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from domains.graphs.environment import SetBuilding, SetState
-from domains.graphs.open_problems import N_FEATURES, OpenProblems, open_problems
+from domains.graphs.open_problems import OpenProblems, n_features, open_problems
 from workbench.errors import InputError
 from workbench.gflownet import scoring, states
 from workbench.gflownet.moves import draw, masked
@@ -35,7 +38,8 @@ from workbench.nets.gin import GIN
 
 _LOGIT, _FLOW, _POTENTIAL, _BACK, _STOP, _STOP_POTENTIAL = range(6)
 _LARGEST_HINT = 40.0  # beta above which the first policy gets no greedier
-_BACKWARD_HINT = 0.1  # of the forward hint's scale, at the start of training
+_BACKWARD_HINT = 0.1  # of the forward score, at the start of training
+_HINT_RATE = 8.0
 
 
 @dataclass(frozen=True)
@@ -89,10 +93,13 @@ class GraphPolicy(nn.Module):
         super().__init__()
         self.environment = environment
         self.backward_kind, self.beta, self.forward_looking = backward, beta, forward_looking
-        self.network = GIN(N_FEATURES, width, n_layers, 6)
-        scale = environment.task.hint_scale * min(beta, _LARGEST_HINT)
-        self.hint_scale = nn.Parameter(torch.tensor(scale))
-        self.back_scale = nn.Parameter(_BACKWARD_HINT * self.hint_scale.detach())
+        task = environment.task
+        self.network = GIN(n_features(task), width, n_layers, 6)
+        self.hint_scale = task.hint_scale * min(beta, _LARGEST_HINT)
+        first = torch.zeros(task.n_hints)
+        first[0] = 1.0 / _HINT_RATE
+        self.hint_weights = nn.Parameter(first)
+        self.back_scale = nn.Parameter(torch.tensor(_BACKWARD_HINT))
         self.share_scale = nn.Parameter(torch.tensor(1.0))
         self.depth_scale = nn.Parameter(torch.tensor(0.0))
 
@@ -106,11 +113,12 @@ class GraphPolicy(nn.Module):
         """One pass of the network over the distinct ones of `state`, none of them terminal."""
         distinct, rows = self._distinct(state)
         nodes = open_problems(self.environment, distinct)
-        raw = self.network(nodes.features, nodes.adjacency, nodes.scale)
-        logits = self.hint_scale * nodes.score + raw[:, _LOGIT]
+        raw = self._network_outputs(nodes)
+        score = self.hinted(nodes.scores)
+        logits = score + raw[:, _LOGIT]
         logits = logits.masked_fill(~nodes.allowed, -torch.inf)
         row, action, potential = nodes.row, nodes.vertex, raw[:, _POTENTIAL]
-        back = raw[:, _BACK] - self.back_scale * nodes.score
+        back = raw[:, _BACK] - self.back_scale * score
         if self.environment.task.stops:
             every = torch.arange(nodes.n_rows)
             row = torch.cat([row, every])
@@ -127,6 +135,16 @@ class GraphPolicy(nn.Module):
             partial = self.environment.log_partial_reward(distinct).to(flow.dtype)
             flow = flow + self.beta * partial
         return Outputs(rows, row, action, log_prob, potential, back, flow, self.environment.width)
+
+    def hinted(self, scores: Float[Tensor, "node hint"]) -> Float[Tensor, "node"]:
+        """What the hints add to the logit of each node."""
+        return self.hint_scale * scores @ (_HINT_RATE * self.hint_weights)
+
+    def _network_outputs(self, nodes: OpenProblems) -> Float[Tensor, "node output"]:
+        """What the network says, wherever it lives; sets are built on the CPU, so it comes back there."""
+        device = self.network.last.weight.device
+        adjacency = nodes.adjacency.to(device)
+        return self.network(nodes.features.to(device), adjacency, nodes.scale.to(device)).cpu()
 
     def _distinct(self, state: SetState) -> tuple[SetState, Int[Tensor, "state"]]:
         unique, rows = torch.unique(self.environment.keys(state), return_inverse=True)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from domains.graphs import _kernels
 from domains.graphs.graphs import FIXED_IN, Graph, Graphs
 
 Rows = Bool[np.ndarray, "row width"]
@@ -37,7 +38,8 @@ class Look:
 class Open:
     """The nodes of open problems, for the hints of a task; float64 arrays over nodes but `row`.
 
-    row        row of each node
+    row        row of each node; there are `n_rows`
+    pointer, neighbour, edge_weight   the open problems as one graph in compressed rows; weights over their mean
     degree     in the open problem
     n_nodes    of the node's row
     weight     vertex weight over the mean weight of the graph
@@ -50,6 +52,21 @@ class Open:
     weight: Float[np.ndarray, "node"]
     gain: Float[np.ndarray, "node"]
     needy: Bool[np.ndarray, "node"]
+    allowed: Bool[np.ndarray, "node"]
+    pointer: Int[np.ndarray, "node_and_one"]
+    neighbour: Int[np.ndarray, "entry"]
+    edge_weight: Float[np.ndarray, "entry"]
+    n_rows: int
+
+    def around(self, x: Float[np.ndarray, "node"]) -> Float[np.ndarray, "node"]:
+        """Sums of `x` over neighbours, every edge counting one."""
+        total = np.empty(len(x))
+        _kernels.sums_around(self.pointer, self.neighbour, x, total)
+        return total
+
+    def in_row(self, x: Float[np.ndarray, "node"]) -> Float[np.ndarray, "node"]:
+        """Sums of `x` over all nodes of the same row."""
+        return np.bincount(self.row, x, self.n_rows)[self.row]
 
 
 @dataclass(frozen=True)
@@ -64,8 +81,10 @@ class Task:
     parents    members that can be taken back: exactly those whose absence is a state from which they are
                allowed and that can be reached
     value      worth of the set, in the units of the weights
-    hints      (score, share) of nodes: the logarithm (or scale) by which a greedy rule ranks them, and how
-               much of the rest of the value each may be good for, in mean vertex weights
+    hints      (scores, share) of nodes. scores [node, n_hints]: first the logarithm (or scale) by which the
+               greedy rule ranks them, then what looking further around says, in terms to be added to it.
+               share: how much of the rest of the value each may be good for, in mean vertex weights
+    n_hints    number of scores
     prepared   the graph with what the task fixes; raises InputError where it has no solution
     feasible   whether a finished set is a solution: a check that shares no code with the moves
     """
@@ -76,6 +95,7 @@ class Task:
     stops: bool
     weighs_edges: bool
     hint_scale: float
+    n_hints: int
     look: Callable[[Graphs, Any, Rows], Look]
     parents: Callable[[Graphs, Any, Rows], Rows]
     value: Callable[[Graphs, Any, Rows], Float[np.ndarray, "row"]]

@@ -51,18 +51,25 @@ class OneGraph:
         self.allowed -= {v, *self.neighbours[v]}
 
     def features(self, nodes: Tensor, edge_index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The features of `open_problems`, the scale of sums and the greedy score."""
+        """The features of `open_problems`, the scale of sums and the hints."""
         n = len(nodes)
         degrees = degree(edge_index[0], n)
         mean = degrees.mean()
-        score = -(degrees + 1).log()
         ones = torch.ones(n)
+        x = 1 / (degrees + 1)
+        hints = [x.log()]
+        for _ in range(TASK.n_hints - 1):
+            total = x + scatter(x[edge_index[1]], edge_index[0], dim_size=n, reduce="sum")
+            hints.append(-total.log())
+            x = x / total
+        scores = torch.stack(hints, 1)
+        over_best = (scores - scores.amax(0)).clamp(-10, 10)
         columns = [
             ones, ones, degrees.log1p(), degrees / (mean + 1), ones,
-            score.clamp(-10, 10), (score - score.max()).clamp(-10, 10),
             torch.full((n,), float(len(self.chosen))).log1p(), torch.full((n,), float(n)).log1p(),
+            scores[:, 0].clamp(-10, 10), *over_best.T,
         ]  # fmt: skip
-        return torch.stack(columns, 1), 1 / (mean + 1), score
+        return torch.stack(columns, 1), 1 / (mean + 1), scores
 
 
 def scattered(policy: GraphPolicy, x: Tensor, edge_index: Tensor, scale: Tensor) -> Tensor:
@@ -86,10 +93,8 @@ def per_graph_rollout(
             edge_index, _ = subgraph(
                 nodes, one.edge_index, relabel_nodes=True, num_nodes=len(one.neighbours)
             )
-            x, scale, score = one.features(nodes, edge_index)
-            logits = (
-                scattered(policy, x, edge_index, scale)[:, 0] + policy.hint_scale.detach() * score
-            )
+            x, scale, scores = one.features(nodes, edge_index)
+            logits = scattered(policy, x, edge_index, scale)[:, 0] + policy.hinted(scores)
             drawn = torch.multinomial(logits.softmax(0), 1, generator=generator)
             one.add(int(nodes[drawn]))
         found.append(one.chosen)

@@ -33,15 +33,15 @@ class Adjacency:
     neighbour: Int[Tensor, "entry"]
     weight: Float[Tensor, "entry"] | None = None
 
+    def to(self, device: torch.device) -> Adjacency:
+        """The same matrix on a device; itself where it is there already."""
+        weight = None if self.weight is None else self.weight.to(device)
+        return Adjacency(self.pointer.to(device), self.neighbour.to(device), weight)
+
     def sums(self, x: Float[Tensor, "node feature"]) -> Float[Tensor, "node feature"]:
-        """Weighted sums of `x` over the neighbours of each node, without a graph."""
+        """Weighted sums of `x` over the neighbours of each node, without a gradient."""
         if x.device.type != "cpu":
-            degree = self.pointer.diff()
-            node = torch.arange(len(degree), device=x.device).repeat_interleave(degree)
-            gathered = x[self.neighbour.long()]
-            if self.weight is not None:
-                gathered = gathered * self.weight.to(x.dtype).unsqueeze(1)
-            return torch.zeros_like(x).index_add(0, node, gathered)
+            return self.scattered_sums(x)
         total = torch.empty(x.shape, dtype=x.dtype)
         rows = (self.pointer.numpy(), self.neighbour.numpy())
         values = (x.detach().contiguous().numpy(), total.numpy())
@@ -51,6 +51,15 @@ class Adjacency:
             weight = self.weight.to(x.dtype).numpy()
             _graph_kernels.weighted_neighbour_sums(*rows, weight, *values)
         return total
+
+    def scattered_sums(self, x: Float[Tensor, "node feature"]) -> Float[Tensor, "node feature"]:
+        """The same on any device, by gathering and adding edge by edge."""
+        degree = self.pointer.diff()
+        node = torch.arange(len(degree), device=x.device).repeat_interleave(degree)
+        gathered = x[self.neighbour.long()]
+        if self.weight is not None:
+            gathered = gathered * self.weight.to(x.dtype).unsqueeze(1)
+        return torch.zeros_like(x).index_add(0, node, gathered)
 
 
 class _NeighbourSums(torch.autograd.Function):

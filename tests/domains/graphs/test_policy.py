@@ -7,6 +7,7 @@ import torch
 
 from domains.graphs.enumerable import Enumerated
 from domains.graphs.environment import SetBuilding
+from domains.graphs.open_problems import open_problems
 from domains.graphs.policy import GraphPolicy, log_softmax_in_rows, log_sum_in_rows
 from tests.domains.graphs.graph_cases import TASKS, random_graph
 from tests.workbench.gflownet.spaces import Word
@@ -28,7 +29,8 @@ def shaken(environment, **options) -> GraphPolicy:
     policy = GraphPolicy(environment, width=16, n_layers=2, **options)
     torch.nn.init.normal_(policy.network.last.weight, std=0.2)
     with torch.no_grad():
-        policy.hint_scale.fill_(1.0)
+        policy.hint_scale = 1.0
+        policy.hint_weights.normal_(std=0.1)
     return policy
 
 
@@ -198,7 +200,7 @@ def test_it_learns_the_laws_of_several_graphs_at_once(name, objective, generator
     looking = objective in ("fl-db", "led")
     policy = GraphPolicy(environment, width=32, n_layers=2, beta=beta, forward_looking=looking)
     with torch.no_grad():
-        policy.hint_scale.fill_(-1.0)  # a bad start, against the greedy rule
+        policy.hint_weights[0] *= -1.0 / policy.hint_scale  # a bad start, against the greedy rule
         policy.back_scale.fill_(0.0)
     config = GFlowNetConfig(
         objective=objective,
@@ -228,3 +230,18 @@ def test_weights_work_on_other_graphs(generator):
         for row, g in enumerate(final.graph.tolist())
     )
     assert states.n_rows(final) == 4
+
+
+def test_the_benchmark_per_graph_sees_the_same_problem():
+    """The features, scale and hints that the per-graph Python formulation works out are ours."""
+    pytest.importorskip("torch_geometric")
+    from tests.benchmarks.bench_graphs import OneGraph
+
+    graph = random_graph(12, 4, weighted=False)
+    environment = SetBuilding(TASKS["mis"], [graph])
+    ours = open_problems(environment, environment.initial_state(1))
+    one = OneGraph(graph)
+    features, scale, scores = one.features(torch.arange(12), one.edge_index)
+    torch.testing.assert_close(features, ours.features)
+    torch.testing.assert_close(scores, ours.scores)
+    torch.testing.assert_close(scale.expand(12), ours.scale)

@@ -30,6 +30,7 @@ def test_sums_are_the_matrix_product_and_so_is_the_gradient(weighted):
     adjacency, dense = random_adjacency(9, weighted)
     x = torch.randn(9, 5, dtype=torch.float64, requires_grad=True)
     torch.testing.assert_close(neighbour_sums(x, adjacency), dense @ x)
+    torch.testing.assert_close(adjacency.scattered_sums(x), dense @ x)
     assert torch.autograd.gradcheck(lambda y: neighbour_sums(y, adjacency), (x,))
 
 
