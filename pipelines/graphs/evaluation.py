@@ -10,12 +10,11 @@ import numpy as np
 from pipelines.graphs.diversity import Diversity
 from pipelines.graphs.options import Config
 from pipelines.graphs.prepare import Problem
-from pipelines.graphs.solving import Line, why_not
+from pipelines.graphs.solving import OTHERS, Line, applies, why_not
 from workbench.runs.metrics import Figure
 
 Figures = dict[str, Figure]
 
-EXTERNAL = ("cp_sat", "kamis", "tabu")
 _SOLVED_BY = {
     "gflownet_best_of_20": "the best of 20 sets of the policy",
     "untrained_best_of_20": "the best of 20 sets of the policy before training: greedy hints alone",
@@ -95,7 +94,8 @@ def gap(value: float, best: float) -> float:
 def evaluate(c: Comparison) -> Figures:
     """All figures; those that cannot be had say why."""
     figures: Figures = {}
-    for solver in [*c.solvers, *(name for name in EXTERNAL if name not in c.solvers)]:
+    applicable = [name for name in OTHERS if applies(c.config.task, name)]
+    for solver in [*c.solvers, *(name for name in applicable if name not in c.solvers)]:
         figures |= _of_solver(c, solver)
     figures["mean_best_known"] = _mean([c.best(graph) for graph in c.graphs])
     bounds = [line.bound for (_, name), line in c.lines.items() if name == "cp_sat"]
@@ -107,7 +107,7 @@ def evaluate(c: Comparison) -> Figures:
 def _of_solver(c: Comparison, solver: str) -> Figures:
     lines = [c.lines[graph, solver] for graph in c.graphs if (graph, solver) in c.lines]
     solved = [line for line in lines if line.value is not None]
-    why = why_not(c.config, solver) if solver in EXTERNAL else None
+    why = why_not(c.config, solver) if solver in OTHERS else None
     if lines and len(solved) < len(lines):
         why = f"nothing was found in time on {len(lines) - len(solved)} of {len(lines)} graphs"
     complete = bool(lines) and len(solved) == len(lines)
@@ -187,7 +187,7 @@ def _pays(c: Comparison) -> Figures:
         [line.seconds for (_, name), line in c.lines.items() if name.startswith("gflow")]
     )
     for solver in c.solvers:
-        if solver not in ("cp_sat", "kamis", "tabu"):
+        if solver not in OTHERS:
             continue
         theirs = np.mean([line.seconds for (_, name), line in c.lines.items() if name == solver])
         pays = theirs > ours

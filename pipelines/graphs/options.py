@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from pipelines.options import CommonOptions
@@ -41,10 +42,13 @@ class Config(CommonOptions, GFlowNetConfig):
     """Sets drawn where all optima of a test graph can be listed: how many of them are found."""
     solvers: tuple[SolverName, ...] = ("cp_sat", "kamis", "tabu")
     """Solvers beside greedy and local search; those that do not know the task are left out."""
+    known: str = ""
+    """The solutions.jsonl of an earlier run: what it holds of other solvers on these graphs is not computed
+    again."""
     time_limit: float = 10.0
     """Seconds for CP-SAT, KaMIS and tabu search on each graph."""
     n_evaluations: int = 10
-    """Looks at fresh graphs of the training family in training; not counted as its cost."""
+    """Looks at held-out graphs of the training family in training; not counted as its cost."""
 
     def __post_init__(self) -> None:
         CommonOptions.__post_init__(self)
@@ -53,6 +57,8 @@ class Config(CommonOptions, GFlowNetConfig):
             if getattr(self, name) < 1:
                 flag = name.replace("_", "-")
                 raise InputError(f"--{flag} is {getattr(self, name)}: give 1 or more")
+        if self.known and not Path(self.known).is_file():
+            raise InputError(f"--known {self.known} is no file: give the solutions.jsonl of a run")
         if not self.time_limit > 0:
             raise InputError(f"--time-limit is {self.time_limit:g}: give seconds above 0")
         self._check_objective()

@@ -20,12 +20,12 @@ from domains.graphs.task import Task
 from pipelines.graphs.options import Config
 from workbench.errors import InputError
 from workbench.gflownet import training_loss
-from workbench.training.devices import set_threads
+from workbench.training.devices import resolve_device, set_threads
 
 TASKS: dict[str, Task] = {
     module.TASK.name: module.TASK for module in (independent_set, clique, dominating_set, cut)
 }
-N_LOOKED_AT = 8  # fresh graphs that training is looked at with
+N_LOOKED_AT = 32  # held-out graphs that training is looked at with
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,7 @@ def _mixed(seed: int, stage: str) -> int:
 def problem(config: Config) -> Problem:
     """Raises InputError for graphs that cannot be had or have no solution."""
     set_threads(config.threads)
-    if config.device == "cuda":
-        raise InputError(
-            "--device cuda: sets on graphs are built on the CPU; use --device auto or cpu"
-        )
+    resolve_device(config.device)
     task = TASKS[config.task]
     known = config.train in names()
     looks = graphs_of(config.train, config.format, N_LOOKED_AT, _seeds(config.seed, 1))
@@ -104,10 +101,10 @@ def fixed_by_name(graph: Graph, inside: Sequence[str], outside: Sequence[str]) -
 
 
 def make_policy(config: Config, environment: SetBuilding) -> GraphPolicy:
-    """An untrained policy as the options describe it."""
+    """An untrained policy as the options describe it, its network on the device; sets are built on the CPU."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return GraphPolicy(
+        policy = GraphPolicy(
             environment,
             width=config.network.width,
             n_layers=config.network.layers,
@@ -115,3 +112,5 @@ def make_policy(config: Config, environment: SetBuilding) -> GraphPolicy:
             beta=config.temperature.final,
             forward_looking=config.objective in (*training_loss.FORWARD_LOOKING, "led"),
         )
+    policy.network.to(resolve_device(config.device))
+    return policy

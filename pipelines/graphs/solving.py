@@ -10,6 +10,8 @@ are not computed again.
                                              long as gflownet_local_search took
     cp_sat, kamis, tabu      for --time-limit seconds on each graph
 
+With --known the lines of these three are taken from an earlier run, graph by graph, where they stand there.
+
 Seconds are processor time of our own solvers and wall-clock time of CP-SAT and KaMIS. The network's
 are those of one graph at a time, as a user with one graph pays them.
 """
@@ -29,16 +31,20 @@ from jaxtyping import Bool, Float
 
 from domains.graphs import exact_solvers
 from domains.graphs.environment import SetBuilding
+from domains.graphs.graphs import Graph
 from domains.graphs.policy import GraphPolicy
 from domains.graphs.solvers import Solution, Solver, plain_greedy, restarts, tabu
+from domains.graphs.task import Task
 from pipelines.graphs import training
 from pipelines.graphs.options import Config
 from pipelines.graphs.prepare import Problem, make_policy
+from workbench.errors import InputError
 from workbench.runs.files import SCHEMA_VERSION
 from workbench.runs.folder import RunFolder
 from workbench.training.progress import track
 
 RESTARTS = 20
+OTHERS = ("cp_sat", "kamis", "tabu")
 
 
 @dataclass(frozen=True)
@@ -66,12 +72,34 @@ class Lines:
         }
         self.lines: dict[tuple[str, str], Line] = {}
         for record in _records(self.path):
-            place = {name: v for v, name in enumerate(self._named(record["graph"]))}
-            record["vertices"] = [place[name] for name in record["vertices"]]
-            record["curve"] = [tuple(point) for point in record["curve"]]
-            del record["schema_version"]
-            line = Line(**record)
+            line = self._line(record)
             self.lines[line.graph, line.solver] = line
+
+    def _line(self, record: dict[str, Any]) -> Line:
+        place = {name: v for v, name in enumerate(self._named(record["graph"]))}
+        record["vertices"] = [place[name] for name in record["vertices"]]
+        record["curve"] = [tuple(point) for point in record["curve"]]
+        del record["schema_version"]
+        return Line(**record)
+
+    def take_known(self, problem: Problem, path: Path) -> None:
+        """Other solvers' lines of an earlier run, on graphs of this one. Raises InputError where a set is no
+        solution of that value here: another graph of the same name."""
+        for record in _records(path):
+            solver, graph = record.get("solver"), record.get("graph")
+            if solver not in OTHERS or graph not in self._graphs or (graph, solver) in self.lines:
+                continue
+            try:
+                line = self._line(record)
+                holds = _holds(problem.task, self._graphs[graph], line)
+            except (KeyError, TypeError) as error:
+                raise InputError(f"{path} is not a solutions.jsonl of a graphs run") from error
+            if not holds:
+                raise InputError(
+                    f"{path} has a line of {solver} on {graph} that is no solution of value {line.value} "
+                    "here: take the file of a run on the same graphs and task"
+                )
+            self.get(graph, solver, lambda line=line: line)  # type: ignore[misc]
 
     def _named(self, graph: str) -> list[str | int]:
         known = self._graphs[graph]
@@ -90,6 +118,17 @@ class Lines:
         return self.lines[graph, solver]
 
 
+def _holds(task: Task, graph: Graph, line: Line) -> bool:
+    """Whether the set of a line is a solution and has its value."""
+    if line.value is None:
+        return True
+    chosen = np.zeros(graph.n_vertices, dtype=bool)
+    chosen[line.vertices] = True
+    if not task.feasible(graph, chosen):
+        return False
+    return bool(np.isclose(Solver(task, graph).values(chosen[None])[0], line.value))
+
+
 def _records(path: Path) -> list[dict[str, Any]]:
     """Lines that are whole."""
     found = []
@@ -106,6 +145,8 @@ def solve_all(
 ) -> dict[tuple[str, str], Line]:
     """All lines, by graph and solver."""
     lines = Lines(problem, folder)
+    if config.known:
+        lines.take_known(problem, Path(config.known))
     untrained = make_policy(config, problem.training)
     _warm(config, problem, policy, untrained)
     tests = list(enumerate(problem.tests))
@@ -188,18 +229,21 @@ def _solve_one(
         "tabu": lambda: tabu(solver, random("tabu"), limit),
     }
     for other in config.solvers:
-        if why_not(config, other) is None:
+        if applies(config.task, other) and why_not(config, other) is None:
             line(other, lambda other=other: (others[other](), 1))  # type: ignore[misc]
 
 
+def applies(task: str, solver: str) -> bool:
+    """Whether a solver knows the task."""
+    if solver == "tabu":
+        return task == "cut"
+    return solver != "kamis" or task in exact_solvers.KAMIS_TASKS
+
+
 def why_not(config: Config, solver: str) -> str | None:
-    """Why a solver is left out; None where it runs."""
+    """Why a solver that knows the task is left out; None where it runs."""
     if solver not in config.solvers:
         return "left out of --solvers"
-    if solver == "tabu" and config.task != "cut":
-        return "tabu search is for cuts"
-    if solver == "kamis" and config.task not in exact_solvers.KAMIS_TASKS:
-        return "KaMIS is for independent sets and cliques"
     module = {"cp_sat": "ortools", "kamis": "chszlablib"}.get(solver)
     if module is not None and not exact_solvers.is_installed(module):
         return f'{module} is not installed: pip install "sampling-workbench[graphs]"'

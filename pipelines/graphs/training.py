@@ -20,7 +20,7 @@ from workbench.training import checkpoint
 from workbench.training.fit import Fitted, fit
 
 POLICY = "policy"  # the folder of the trained weights, beside those of the training's checkpoints
-LOOKED_AT = 8  # sets on each graph of a look
+LOOKED_AT = 20  # sets on each graph of a look
 CHUNK = 512  # trajectories drawn at a time
 
 
@@ -53,7 +53,8 @@ def train(config: Config, problem: Problem, folder: RunFolder) -> Fitted:
 
 
 def look(problem: Problem, policy: GraphPolicy) -> dict[str, float]:
-    """Mean value of sets, and of the best on each of some fresh graphs; the same draws at every look."""
+    """Mean value of single sets and of the best of 20, on held-out graphs that are no test graphs; the
+    same random numbers at every look."""
     environment, sign = problem.looks, problem.task.sign
     n = len(environment.graphs)
     graph = torch.arange(n).repeat_interleave(LOOKED_AT)
