@@ -30,28 +30,23 @@ from workbench.problem import Estimate
 
 _PROGRAMS = {"MrBayes": ("mb",), "IQ-TREE": ("iqtree3", "iqtree2", "iqtree")}
 _PACKAGES = {"MrBayes": "mrbayes", "IQ-TREE": "iqtree"}
-# MrBayes's settings for JC69 with our priors.
-_JC69 = (
-    "lset nst=1 rates=equal",
-    "prset statefreqpr=fixed(equal) brlenspr=unconstrained:exp({rate}) topologypr=uniform",
-)
 
 
 @dataclass(frozen=True)
 class MrBayesConfig:
-    """n_generations, sample_every  of each run
+    """settings                 commands `lset` and `prset` (see `mrbayes_model`)
+    n_generations, sample_every  of each run
     n_runs, n_chains            independent runs, Metropolis-coupled chains in each
-    rate                        of the exponential prior of lengths
     burn_in                     share of the samples left out
     n_steps                     stones of stepping-stone sampling
     limit_seconds               a command that takes longer is stopped
     """
 
+    settings: tuple[str, ...]
     n_generations: int = 100_000
     sample_every: int = 100
     n_runs: int = 2
     n_chains: int = 4
-    rate: float = 10.0
     burn_in: float = 0.25
     n_steps: int = 30
     seed: int = 1
@@ -94,7 +89,7 @@ def executable(program: str) -> str:
 
 
 def mrbayes_sample(config: MrBayesConfig, patterns: Patterns) -> MrBayesSamples:
-    """MCMC under JC69. Raises `InputError` where MrBayes is absent, stops with an error or takes too long."""
+    """MCMC. Raises `InputError` where MrBayes is absent, stops with an error or takes too long."""
     command = (
         f"mcmc ngen={config.n_generations} samplefreq={config.sample_every} nruns={config.n_runs} "
         f"nchains={config.n_chains} printfreq={config.n_generations} diagnfreq={config.n_generations}"
@@ -116,7 +111,7 @@ def mrbayes_sample(config: MrBayesConfig, patterns: Patterns) -> MrBayesSamples:
 
 
 def mrbayes_marginal_likelihood(config: MrBayesConfig, patterns: Patterns) -> Estimate:
-    """Stepping-stone estimate under JC69: mean over the runs and its standard error (zero for one run)."""
+    """Stepping-stone estimate: mean over the runs and its standard error (zero for one run)."""
     command = (
         f"ss ngen={config.n_generations} samplefreq={config.sample_every} nruns={config.n_runs} "
         f"nchains={config.n_chains} nsteps={config.n_steps} printfreq={config.n_generations} "
@@ -159,12 +154,11 @@ def iqtree_search(
 def _run_mrbayes(config: MrBayesConfig, patterns: Patterns, command: str, folder: Path) -> str:
     program = executable("MrBayes")
     (folder / "data.nex").write_text(_nexus(patterns), encoding="utf-8")
-    settings = [line.format(rate=config.rate) for line in _JC69]
     script = [
         "set autoclose=yes nowarn=yes usebeagle=no",
         f"set seed={config.seed} swapseed={config.seed}",
         "execute data.nex",
-        *settings,
+        *config.settings,
         command,
     ]
     lines = ["#NEXUS", "begin mrbayes;", *(f"  {line};" for line in script), "end;", ""]

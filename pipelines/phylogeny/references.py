@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from domains.phylogeny import comparators, exact_posterior, parsimony_search
+from domains.phylogeny import comparators, exact_posterior, mrbayes_model, parsimony_search
 from domains.phylogeny.comparators import MrBayesConfig
 from domains.phylogeny.exact_posterior import ExactPosterior
 from domains.phylogeny.parsimony import Parsimony
@@ -103,22 +103,20 @@ class Program:
 
 
 def run_programs(config: Config, problem: Problem) -> list[Program]:
-    """MrBayes (samples and stepping stones) and IQ-TREE (the most likely tree) under JC69; each says so
-    where it is absent, stopped or not asked."""
+    """MrBayes (samples and stepping stones) and IQ-TREE (the most likely tree) under the same model;
+    each says so where it is absent, stopped or not asked."""
     if config.programs.generations == 0 or config.target == "parsimony":
         return []
-    if problem.target.specification.text != "JC69":
-        line = "MrBayes and IQ-TREE are compared with under JC69 alone."
-        return [Program("MrBayes and IQ-TREE", line)]
     return [_mrbayes(config, problem), _iqtree(config, problem)]
 
 
 def _mrbayes(config: Config, problem: Problem) -> Program:
     options = config.programs
+    target = problem.target
     settings = MrBayesConfig(
+        mrbayes_model.settings(target.specification, target.counted, config.length_rate),
         n_generations=options.generations,
         sample_every=max(1, options.generations // 1000),
-        rate=config.length_rate,
         seed=config.seed + 1,
         limit_seconds=options.limit_seconds,
     )
@@ -138,7 +136,10 @@ def _mrbayes(config: Config, problem: Problem) -> Program:
 def _iqtree(config: Config, problem: Problem) -> Program:
     try:
         found = comparators.iqtree_search(
-            problem.patterns, "JC", config.seed + 1, config.programs.limit_seconds
+            problem.patterns,
+            problem.target.specification.text,
+            config.seed + 1,
+            config.programs.limit_seconds,
         )
     except InputError as error:
         return Program("IQ-TREE", f"IQ-TREE: {error}.")

@@ -6,7 +6,14 @@ import dendropy
 import pytest
 import torch
 
-from domains.phylogeny import comparators, figures, mrbayes_files, tree_mcmc
+from domains.phylogeny import (
+    comparators,
+    exact_posterior,
+    figures,
+    mrbayes_files,
+    mrbayes_model,
+    tree_mcmc,
+)
 from domains.phylogeny.consensus import majority_consensus
 from domains.phylogeny.likelihood import TreeLikelihood
 from domains.phylogeny.model_strings import parse_model
@@ -19,6 +26,7 @@ from tests.domains.phylogeny import small_sets
 from workbench.errors import InputError
 from workbench.runs.plotting import save
 
+JC69 = mrbayes_model.settings(parse_model("JC69"), (0.25,) * 4, 10.0)
 NAMES = tuple(f"genus_{i} species" for i in range(6))
 
 
@@ -106,7 +114,7 @@ def test_a_program_that_takes_too_long_is_stopped(reference_data):
     if not comparators.installed("MrBayes"):
         pytest.skip("MrBayes (mb) is not on the PATH")
     patterns = small_sets.six_taxa(reference_data("phylogeny/DS5.fasta"))
-    config = comparators.MrBayesConfig(n_generations=100_000_000, limit_seconds=0.5)
+    config = comparators.MrBayesConfig(JC69, n_generations=100_000_000, limit_seconds=0.5)
     with pytest.raises(InputError, match="mb was stopped after"):
         comparators.mrbayes_sample(config, patterns)
 
@@ -115,13 +123,40 @@ def test_mrbayes_agrees_on_six_taxa(reference_data):
     if not comparators.installed("MrBayes"):
         pytest.skip("MrBayes (mb) is not on the PATH")
     patterns = small_sets.six_taxa(reference_data("phylogeny/DS5.fasta"))
-    config = comparators.MrBayesConfig(n_generations=20_000, sample_every=20, n_chains=1)
+    config = comparators.MrBayesConfig(JC69, 20_000, sample_every=20, n_chains=1)
     found = comparators.mrbayes_sample(config, patterns)
     shares = [topology_table(trees).frequency[0] for trees in found.trees]
     assert float(torch.stack(shares).mean()) == pytest.approx(0.8417, abs=0.06)
     assert found.log_likelihood.shape == (1001, 2)
     stones = comparators.mrbayes_marginal_likelihood(config, patterns)
     assert stones.value == pytest.approx(small_sets.SIX_TAXA_LOG_MARGINAL, abs=1.0)
+
+
+def test_a_model_in_the_words_of_mrbayes():
+    specification = parse_model("GTR{1,2,3,4,5}+FO+I{0.2}+G6")
+    lset, prset = mrbayes_model.settings(specification, (0.25,) * 4, 5.0)
+    assert lset == "lset nst=6 rates=invgamma ngammacat=6"
+    assert "brlenspr=unconstrained:exp(5.0)" in prset
+    assert "revmatpr=fixed(1,2,3,4,5,1)" in prset and "pinvarpr=fixed(0.2)" in prset
+    assert "statefreqpr=dirichlet(1.0,1.0,1.0,1.0)" in prset and "exponential(1.0)" in prset
+
+
+@pytest.mark.parametrize(
+    "model", ["K80{3}+G4{0.5}", "HKY{2.5}+I{0.2}", "GTR{1,3,0.5,0.5,4}+F+G4{0.4}+I{0.1}"]
+)
+def test_mrbayes_agrees_on_other_models(model, reference_data, generator):
+    if not comparators.installed("MrBayes"):
+        pytest.skip("MrBayes (mb) is not on the PATH")
+    patterns = small_sets.six_taxa(reference_data("phylogeny/DS5.fasta"))
+    target = TreeTarget(patterns, parse_model(model))
+    likelihood = TreeLikelihood(patterns, target.model(target.start))
+    exact = exact_posterior.enumerate_posterior(
+        exact_posterior.Config(n_samples=20_000), likelihood, generator
+    )
+    settings = mrbayes_model.settings(target.specification, target.counted, 10.0)
+    config = comparators.MrBayesConfig(settings, 50_000, sample_every=50, n_chains=1)
+    stones = comparators.mrbayes_marginal_likelihood(config, patterns)
+    assert stones.value == pytest.approx(float(exact.log_marginal_likelihood.value), abs=1.0)
 
 
 def test_iqtree_finds_the_most_likely_tree(reference_data):
