@@ -29,7 +29,7 @@ def preset(name: Preset, task: str = "mis") -> Config:
         test=family,
         objective="log-variance",
         backward="learned",
-        learning_rate=1e-3,
+        learning_rate=2e-3,
         temperature=TemperatureConfig(final=40.0),
         network=NetworkConfig(width=32, layers=2),
         gradient_norm=5.0,
