@@ -124,6 +124,8 @@ def _orbit_of(position, number, first, free):
     """The orbit and axis of free coordinate `number`, and whether it is the orbit's last."""
     at = 0
     for i in range(len(position)):
+        if position[i] < 0:
+            break
         place = first + position[i]
         for axis in range(3):
             if free[place, axis]:

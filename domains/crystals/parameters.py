@@ -65,10 +65,14 @@ class Parameters:
         first = self._first[state.group.clamp_min(0)].unsqueeze(1)
         return torch.where(state.position >= 0, first + state.position, -1)
 
+    def free_numbers(self, state: OrbitState) -> Int[Tensor, "batch slot"]:
+        """How many free coordinates each orbit has."""
+        places = self.places(state)
+        return torch.where(places >= 0, self._free_of[places], 0)
+
     def count(self, state: OrbitState) -> Int[Tensor, "batch"]:
         """How many parameters each object has."""
-        places = self.places(state)
-        coordinates = torch.where(places >= 0, self._free_of[places], 0).sum(1)
+        coordinates = self.free_numbers(state).sum(1)
         return 1 + self._shape_of[state.group.clamp_min(0)] + coordinates
 
     def meaning(
@@ -78,11 +82,10 @@ class Parameters:
         the shape's parameters or the orbit's coordinates, and its orbit (0 where it has none)."""
         shape = self._shape_of[state.group.clamp_min(0)]
         kind = torch.where(number < shape, SHAPE, torch.where(number == shape, VOLUME, COORDINATE))
-        places = self.places(state)
-        free = torch.where(places >= 0, self._free_of[places], 0)
+        free = self.free_numbers(state)
         ends = free.cumsum(1)
         inner = (number - 1 - shape).clamp_min(0)
-        slot = (ends <= inner.unsqueeze(1)).sum(1).clamp_max(places.shape[1] - 1)
+        slot = (ends <= inner.unsqueeze(1)).sum(1).clamp_max(free.shape[1] - 1)
         begin = (ends - free).gather(1, slot.unsqueeze(1)).squeeze(1)
         coordinate = kind == COORDINATE
         axis = torch.where(coordinate, inner - begin, torch.where(kind == SHAPE, number, 0))

@@ -55,7 +55,7 @@ class RewardConfig:
     target: Target = "formation-energy"
     beta: float = 8.0
     window: tuple[float, float] = (-1.5, -1.0)
-    worst_ev_per_atom: float = 0.5
+    worst_ev_per_atom: float = 2.0
 
     def __post_init__(self) -> None:
         if not self.beta > 0.0:

@@ -76,12 +76,18 @@ class Config(CommonOptions):
     """Fresh crystals in each."""
     learning_rate: float = 2e-3
     """Of the policy; falls by a cosine to a hundredth."""
-    exploration: Exploration = field(default_factory=lambda: Exploration(0.05, annealed=0.8))
+    exploration: Exploration = field(default_factory=lambda: Exploration(0.01, annealed=0.8))
     replay: ReplayConfig = field(
-        default_factory=lambda: ReplayConfig("prioritised", capacity=4000, fraction=0.5)
+        default_factory=lambda: ReplayConfig("prioritised", capacity=8000, fraction=0.5)
     )
-    seeds: int = 1000
+    seeds: int = 2000
     """Random crystals in the replay buffer before the first step."""
+    chains: int = 384
+    """Markov chains of crystals under small changes, from which the sampler learns beside its own."""
+    sweeps: int = 40
+    """Changes of every chain in each round (fit.rounds of them)."""
+    imitation: int = 100
+    """Steps of largest likelihood on the replay buffer in each round, before the objective goes on."""
     width: int = 256
     """Hidden units of the policy's perceptrons."""
     layers: int = 2
@@ -102,11 +108,11 @@ class Config(CommonOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         positive = ("steps", "batch", "width", "layers", "bins", "n_samples", "seeds", "max_atoms")
-        for name in (*positive, "min_elements"):
+        for name in (*positive, "min_elements", "chains"):
             if getattr(self, name) < 1:
                 flag = name.replace("_", "-")
                 raise InputError(f"--{flag} is {getattr(self, name)}: give 1 or more")
-        for name in ("relax", "playground_steps"):
+        for name in ("relax", "playground_steps", "sweeps", "imitation"):
             if getattr(self, name) < 0:
                 flag = name.replace("_", "-")
                 raise InputError(f"--{flag} is {getattr(self, name)}: give 0 or more")

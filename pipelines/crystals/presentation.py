@@ -55,7 +55,7 @@ def _description(c: Comparison) -> list[str]:
     return [
         f"Crystals of {names}, up to {config.max_atoms} atoms in the primitive cell, {groups}, in proportion "
         f"to {rewards[config.target]}. This is a preference, not thermodynamics.",
-        f"Energies: {problem.energy.name}. Energies above 0.5 eV/atom count as that; crystals with atoms "
+        f"Energies: {problem.energy.name}. Energies above {problem.reward.config.worst_ev_per_atom:g} eV/atom count as that; crystals with atoms "
         "closer than 0.7 times the sum of covalent radii, or with more symmetry than their group, count as "
         "worse and are rare but not excluded.",
         "The reward is divided by the number of equivalent choices of sites, so it is a law over crystals: "

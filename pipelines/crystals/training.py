@@ -13,30 +13,26 @@ from torch import Tensor
 
 from domains.crystals.crystals import Crystals
 from domains.crystals.environment import CrystalState
-from domains.crystals.fingerprint import fingerprints
 from domains.crystals.ionic import IonicEnergy
 from domains.crystals.playground import Playground
 from domains.crystals.policy import CrystalPolicy
-from domains.crystals.random_search import random_crystals
-from domains.crystals.reward import RewardConfig, allowed
+from domains.crystals.reward import RewardConfig
+from pipelines.crystals import rounds
 from pipelines.crystals.options import Config
 from pipelines.crystals.prepare import Problem, generator
-from workbench.gflownet import algorithm, replay, rollout, states
+from workbench.gflownet import algorithm, rollout, states
 from workbench.gflownet.evaluation import total_variation
 from workbench.gflownet.options import GFlowNetConfig
-from workbench.gflownet.temperature import tempered_scores
-from workbench.gflownet.trajectories import Needs, Trajectories
+from workbench.gflownet.trajectories import Needs
 from workbench.runs.folder import RunFolder
 from workbench.training.fit import Fitted, fit
 
 _PLAYGROUND_BETA = 2.0
 _BACKWARD_DRAWS = 8
-_PROPOSALS = 3  # drawn for each that is labelled
-_IMITATION_STEPS, _IMITATED, _IMITATION_RATE = 60, 128, 2e-3
 
 
 def train(config: Config, problem: Problem, folder: RunFolder) -> Fitted:
-    """The trained `(algorithm.State, energy, fitted)`; one samples with `state[0].average`."""
+    """The trained `(algorithm.State, energy, fitted, chains)`; one samples with `state[0].average`."""
     random = problem.generator(config.seed, "training")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**62, (1,), generator=random)))
@@ -46,20 +42,18 @@ def train(config: Config, problem: Problem, folder: RunFolder) -> Fitted:
     every = max(1, config.steps // (config.fit.rounds + 1))
 
     def step(state: Any) -> tuple[Any, Mapping[str, float]]:
-        inner = state[0]
+        inner, walks = state[0], state[-1]
         info: dict[str, float] = {}
+        number, rest = divmod(inner.steps_done, every)
         if inner.steps_done == 0:
-            info |= _begin(config, problem, inner)
-        round_, rest = divmod(inner.steps_done, every)
-        if problem.fitted is not None and rest == 0 and 0 < round_ < config.fit.rounds:
-            proposals = _proposals(config, problem, inner)
-            if len(proposals):
-                info |= _label(config, problem, inner, proposals)
+            walks, info = rounds.first(config, problem, inner)
+        elif rest == 0 and number < config.fit.rounds:
+            walks, info = rounds.again(config, problem, inner, walks, number)
         inner, found = algorithm.step(sampler, problem.environment, inner)
-        return (inner, *state[1:]), {**found, **info}
+        return (inner, *state[1:-1], walks), {**found, **info}
 
     return fit(
-        (state, problem.energy, problem.fitted),
+        (state, problem.energy, problem.fitted, rounds.nothing(config, problem)),
         step,
         config.steps,
         name="training",
@@ -67,81 +61,6 @@ def train(config: Config, problem: Problem, folder: RunFolder) -> Fitted:
         log_every=max(1, config.steps // 200),
         checkpoint_every=max(1, config.steps // 10),
     )
-
-
-def _begin(config: Config, problem: Problem, state: algorithm.State) -> dict[str, float]:
-    """Random crystals: some are labelled for the first fit; those that have the symmetry of their group go to
-    the replay buffer and are imitated. log Z starts from the fitted energy."""
-    random, environment = state.generator, problem.environment
-    info: dict[str, float] = {}
-    crystals, objects = random_crystals(environment, config.seeds, random)
-    if problem.fitted is not None:
-        n = config.fit.labels // config.fit.rounds
-        info = _label(config, problem, state, crystals.select(range(min(n, len(crystals)))))
-    _, claims = problem.equivalents.log_multiplicity_and_claim(objects.orbits)
-    if bool(claims.any()):
-        objects = states.select(objects, claims.nonzero().squeeze(1))
-    policy: Any = state.policy
-    behaviour = policy.backward_behaviour(states.n_rows(objects), random)
-    seeds = rollout.backward(environment, behaviour, objects, random)
-    if state.buffer is not None:
-        state.buffer = replay.add(config.replay, state.buffer, seeds)
-    _imitate(state, seeds, random)
-    drawn = algorithm.sample(environment, policy, config.batch, random)
-    power = config.sampler.temperature.at(0.0)
-    scores = tempered_scores(policy.score(drawn, Needs())[0], power)
-    policy.log_z.data.fill_(algorithm.log_mean_weight(scores))
-    return info
-
-
-def _imitate(state: algorithm.State, seeds: Trajectories, random: torch.Generator) -> None:
-    """A start near the law of random crystals: steps of largest likelihood, with an optimiser of their own."""
-    policy: Any = state.policy
-    optimiser = torch.optim.Adam(policy.parameters(), _IMITATION_RATE)
-    for _ in range(_IMITATION_STEPS):
-        rows = torch.randperm(len(seeds), generator=random)[:_IMITATED]
-        likelihood = policy.score(seeds.select(rows), Needs())[0].log_pf.sum(1).mean()
-        optimiser.zero_grad()
-        (-likelihood).backward()
-        torch.nn.utils.clip_grad_norm_(policy.parameters(), 10.0)
-        optimiser.step()
-
-
-def _label(
-    config: Config, problem: Problem, state: algorithm.State, proposals: Crystals
-) -> dict[str, float]:
-    """Label proposals, fit the fast energy, renew the rewards that were made with the old one."""
-    fitted, info = problem.fitted, {}
-    assert fitted is not None
-    labels = problem.energy.formation_energy_ev_per_atom(proposals)
-    if len(fitted.labels):
-        info["fit_error_new"] = fitted.error_ev_per_atom(proposals, labels)
-    fitted.add(proposals, labels)
-    info["fit_error"] = fitted.fit(config.fit.steps)
-    info["labels"] = float(len(fitted.labels))
-    buffer = state.buffer
-    if buffer is not None and buffer.filled:
-        kept = states.select(buffer.final, torch.arange(buffer.filled))
-        renewed = problem.environment.log_reward(kept)
-        buffer.log_reward[: buffer.filled] = renewed.to(buffer.log_reward.dtype)
-    return info
-
-
-def _proposals(config: Config, problem: Problem, state: algorithm.State) -> Crystals:
-    """Up to a round's number of new crystals of the sampler itself, allowed and all different."""
-    fitted = problem.fitted
-    assert fitted is not None and fitted.crystals is not None
-    n = config.fit.labels // config.fit.rounds
-    final = algorithm.sample(
-        problem.environment, state.policy, _PROPOSALS * n, state.generator
-    ).final
-    _, claims = problem.equivalents.log_multiplicity_and_claim(final.orbits)
-    crystals = problem.environment.crystals(final)
-    rows = (allowed(crystals) & claims.numpy()).nonzero()[0]
-    known = set(fingerprints(fitted.crystals))
-    keys = dict(zip(fingerprints(crystals.select(rows)), rows, strict=True))
-    new = [row for key, row in keys.items() if key not in known][:n]
-    return crystals.select(new)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,18 @@ from tests.pipelines.finished import blank_picture, metrics, untimed
 
 SMALL = ["--elements", "Na", "Cl", "--max-atoms", "4", "--space-groups", "166", "216", "221", "225"]
 SMALL += ["--steps", "6", "--batch", "8", "--width", "16", "--seeds", "20", "--n-samples", "12"]
-SMALL += ["--relax", "1", "--playground-steps", "2"]
+SMALL += [
+    "--relax",
+    "1",
+    "--playground-steps",
+    "2",
+    "--chains",
+    "8",
+    "--sweeps",
+    "8",
+    "--imitation",
+    "2",
+]
 NAMED = (
     *("fraction_valid", "fraction_neutral", "fraction_unique", "fraction_novel"),
     *("symmetry_fidelity", "n_prototypes", "median_formation_energy_ev_per_atom"),
