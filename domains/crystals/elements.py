@@ -26,6 +26,7 @@ PUBLISHED = (
     *("H", "Li", "B", "C", "N", "O", "F", "Na", "Mg", "Al", "Si"),
     *("P", "S", "Cl", "K", "V", "Mn", "Fe", "Co", "Ni", "Cu", "Se"),
 )
+G_PER_CM3 = 1.66053907  # one atomic mass unit per cubic angstrom
 _UNUSUAL = 1
 _AGAINST_ELECTRONEGATIVITY = 4
 

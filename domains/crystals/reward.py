@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from domains.crystals.crystals import Crystals
+from domains.crystals.elements import G_PER_CM3
 from domains.crystals.equivalents import Equivalents
 from domains.crystals.orbits import OrbitState
 from domains.crystals.parameters import CLOSEST
@@ -32,7 +33,6 @@ Target = Literal["formation-energy", "window", "density"]
 
 _CLOSENESS = 1.5  # eV/atom for atoms on top of each other
 _WRONG_SYMMETRY = 0.5  # eV/atom
-_AMU_PER_A3 = 1.66053907  # g/cm^3
 
 
 class CrystalEnergy(Protocol):
@@ -68,7 +68,18 @@ class RewardConfig:
 def density_g_per_cm3(crystals: Crystals) -> Float[np.ndarray, "crystal"]:
     """Mass over volume."""
     mass = np.where(crystals.kind >= 0, crystals.elements.mass_amu[crystals.kind], 0.0).sum(1)
-    return mass / (crystals.volume_per_atom_a3 * crystals.n_atoms) * _AMU_PER_A3
+    return mass / (crystals.volume_per_atom_a3 * crystals.n_atoms) * G_PER_CM3
+
+
+def score_of(
+    config: RewardConfig, energy_ev_per_atom: Float[np.ndarray, "crystal"]
+) -> Float[np.ndarray, "crystal"]:
+    """log R / beta of formation energies, for the targets that are about them."""
+    energy = np.minimum(energy_ev_per_atom, config.worst_ev_per_atom)
+    if config.target == "formation-energy":
+        return -energy
+    low, high = config.window
+    return -np.maximum(np.maximum(low - energy, energy - high), 0.0)
 
 
 def allowed(crystals: Crystals) -> Bool[np.ndarray, "crystal"]:
@@ -110,9 +121,4 @@ class Reward:
     def _score(self, crystals: Crystals) -> Float[np.ndarray, "crystal"]:
         if self.config.target == "density":
             return density_g_per_cm3(crystals)
-        energy = self.energy.formation_energy_ev_per_atom(crystals)
-        energy = np.minimum(energy, self.config.worst_ev_per_atom)
-        if self.config.target == "formation-energy":
-            return -energy
-        low, high = self.config.window
-        return -np.maximum(np.maximum(low - energy, energy - high), 0.0)
+        return score_of(self.config, self.energy.formation_energy_ev_per_atom(crystals))

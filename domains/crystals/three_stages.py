@@ -21,9 +21,10 @@ from torch import Tensor
 
 from domains.crystals import _composition_kernels as kernels
 from domains.crystals._ionic_kernels import COULOMB_EV_A, EXPONENT
-from domains.crystals.elements import Elements
+from domains.crystals.elements import G_PER_CM3, Elements
 from domains.crystals.parameters import N_SHAPE, VOLUME_FACTORS, ions
 from domains.crystals.reachable import Limits, reachable
+from domains.crystals.reward import RewardConfig, score_of
 from domains.crystals.wyckoff import wyckoff
 from workbench.errors import InputError
 
@@ -217,6 +218,14 @@ class ThreeStages:
         return np.exp(low + (high - low) * (state.lattice[:, 0].numpy() + 0.5) / self.n_bins)
 
 
+def density_g_per_cm3(environment: ThreeStages, state: StagesState) -> Float[np.ndarray, "batch"]:
+    """Mass over volume, which need no atoms."""
+    elements, counts = environment.elements, state.count.numpy()
+    volume_a3 = np.array([ions(elements, row)[2] for row in counts])
+    mass = counts @ elements.mass_amu
+    return mass / (volume_a3 * environment.volume_factor(state)) * G_PER_CM3
+
+
 def mean_field_energy_ev_per_atom(
     environment: ThreeStages, state: StagesState
 ) -> Float[np.ndarray, "batch"]:
@@ -241,3 +250,18 @@ def _pairs(elements: Elements) -> list[tuple[int, int]]:
     """(element, oxidation state) of every state."""
     of = np.repeat(np.arange(len(elements)), np.diff(elements.first_state))
     return list(zip(of.tolist(), elements.state.tolist(), strict=True))
+
+
+def log_weight(
+    environment: ThreeStages, config: RewardConfig
+) -> Callable[[StagesState], Float[Tensor, "batch"]]:
+    """log R of finished objects, from their density or mean-field energy."""
+
+    def log_reward(state: StagesState) -> Float[Tensor, "batch"]:
+        if config.target == "density":
+            score = density_g_per_cm3(environment, state)
+        else:
+            score = score_of(config, mean_field_energy_ev_per_atom(environment, state))
+        return torch.from_numpy(config.beta * score)
+
+    return log_reward

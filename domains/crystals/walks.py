@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from domains.crystals.elements import neutral_states
+from domains.crystals.elements import Elements, neutral_states
 from domains.crystals.environment import CrystalEnvironment, CrystalState
 from domains.crystals.parameters import COORDINATE
 from domains.crystals.random_search import UniformBehaviour
@@ -28,6 +28,7 @@ from workbench.gflownet import rollout, states
 
 _STEP = 0.06
 _REDRAWN = 0.25  # share of number changes that are drawn again
+_TRIES = 6
 _KINDS = (0.5, 0.25, 0.25)  # shares of the three changes
 
 
@@ -98,21 +99,17 @@ def _other_elements(
     values, counts = state.values.clone(), parameters.counts(state.orbits)
     n_free = parameters.free_numbers(state.orbits)
     first = 1 + torch.from_numpy(parameters.n_shape)[state.orbits.group]
+    required = set(environment.orbits.limits.required)
     for row, count in enumerate(counts):
-        old = int(rng.choice(count.nonzero()[0]))
-        new = int(rng.integers(len(chosen)))
-        after = count.copy()
-        after[[old, new]] = count[[new, old]]
-        kinds = after.nonzero()[0]
-        if not set(environment.orbits.limits.required) <= set(kinds.tolist()):
+        renaming = _neutral_renaming(chosen, count, required, rng)
+        if renaming is None:
             continue
-        if neutral_states(chosen, kinds, after[kinds]) is None:
-            continue
+        old, new = renaming
         n = int((position[row] >= 0).sum())
         names = element[row, :n].tolist()
         names = [new if e == old else old if e == new else e for e in names]
         order = sorted(range(n), key=lambda i: (names[i], int(position[row, i])))
-        begin_at = first[row] + np.cumsum([0, *n_free[row, :n].tolist()])
+        begin_at = int(first[row]) + np.cumsum([0, *n_free[row, :n].tolist()])
         own = values[row].clone()
         blocks = [own[int(begin_at[i]) : int(begin_at[i + 1])] for i in order]
         values[row, int(begin_at[0]) : int(begin_at[n])] = torch.cat(blocks)
@@ -121,6 +118,23 @@ def _other_elements(
     return replace(
         state, orbits=replace(state.orbits, element=element, position=position), values=values
     )
+
+
+def _neutral_renaming(
+    chosen: Elements, count: np.ndarray, required: set[int], rng: np.random.Generator
+) -> tuple[int, int] | None:
+    """An element that is there and another to exchange it with, of a few tried the first that leaves a
+    neutral composition with the required elements."""
+    for _ in range(_TRIES):
+        old, new = int(rng.choice(count.nonzero()[0])), int(rng.integers(len(chosen)))
+        after = count.copy()
+        after[[old, new]] = count[[new, old]]
+        kinds = after.nonzero()[0]
+        if old == new or not required <= set(kinds.tolist()):
+            continue
+        if neutral_states(chosen, kinds, after[kinds]) is not None:
+            return old, new
+    return None
 
 
 def _regrown(

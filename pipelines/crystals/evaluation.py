@@ -82,7 +82,6 @@ class Judged:
     group_of: Int[np.ndarray, "crystal"]
     prototype: list[str]
     faithful: Bool[np.ndarray, "crystal"]
-    log_reward: Float[np.ndarray, "crystal"]
 
     @property
     def representatives(self) -> Int[np.ndarray, "class"]:
@@ -167,7 +166,7 @@ def _share(values: Bool[np.ndarray, "crystal"]) -> Figure:
 
 
 def _calibration(judged: Judged) -> Figure:
-    x, y = judged.log_reward, judged.drawn.log_probability
+    x, y = judged.drawn.log_reward, judged.drawn.log_probability
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         return Figure(None, why="all samples have one reward")
     return Figure(float(np.corrcoef(x, y)[0, 1]), n=len(x), reference=1.0)
@@ -210,7 +209,8 @@ def _relaxed_figures(c: Comparison) -> dict[str, Figure]:
 
 def _playground_figures(c: Comparison) -> dict[str, Figure]:
     if c.playground is None:
-        why = "--playground-steps is 0"
+        three = c.problem.stages is not None
+        why = "the three stages have no atoms" if three else "--playground-steps is 0"
         return {
             "playground_tvd": Figure(None, why=why),
             "playground_log_partition_error": Figure(None, why=why),

@@ -11,12 +11,14 @@ from workbench.errors import InputError
 from workbench.gflownet.options import (
     Exploration,
     GFlowNetConfig,
+    NetworkConfig,
     ReplayConfig,
     TemperatureConfig,
 )
 
 Target = Literal["formation-energy", "window", "density"]
 EnergyName = Literal["chgnet", "ionic"]
+EnvironmentName = Literal["wyckoff", "three-stages"]
 
 _ANNEALED = 0.6
 
@@ -59,6 +61,9 @@ class Config(CommonOptions):
     """Most different elements in a crystal."""
     required_elements: tuple[str, ...] = ()
     """Elements that every crystal holds."""
+    environment: EnvironmentName = "wyckoff"
+    """Crystals with atoms on Wyckoff orbits, or the baseline: Crystal-GFN's three stages without atoms, whose
+    reward sees group, composition and lattice alone; atoms are placed at random at the end."""
     target: Target = "formation-energy"
     """What is preferred: low formation energy, one in a window, or density."""
     beta: float = 8.0
@@ -143,6 +148,7 @@ class Config(CommonOptions):
             learning_rate=self.learning_rate,
             exploration=self.exploration,
             replay=self.replay,
+            network=NetworkConfig(self.width, self.layers),
             temperature=TemperatureConfig(
                 "annealed", min(self.beta_start / self.beta, 1.0), annealed=_ANNEALED
             ),

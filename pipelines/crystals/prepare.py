@@ -18,6 +18,7 @@ from domains.crystals.judging import known_structures
 from domains.crystals.orbits import OrbitEnvironment
 from domains.crystals.reachable import Limits
 from domains.crystals.reward import Reward, RewardConfig
+from domains.crystals.three_stages import ThreeStages, log_weight
 from pipelines.crystals.options import Config
 from workbench.errors import InputError, nearest
 from workbench.training.devices import set_threads
@@ -30,6 +31,7 @@ class Problem:
     energy        what crystals are finally judged by, counted
     fitted        the fast energy that the sampler learns from; None where `energy` is fast enough
     reward        log R - log m, from the one that the sampler learns from
+    stages        the three stages where they are sampled; their objects become crystals of `environment`
     known         structures of the novelty folder; None = substituted structure types
     """
 
@@ -41,6 +43,7 @@ class Problem:
     fitted: FittedEnergy | None
     reward: Reward
     known: list[Structure] | None
+    stages: ThreeStages | None
 
     def generator(self, seed: int, stage: str) -> torch.Generator:
         """Random numbers of one stage: stages do not depend on each other's length."""
@@ -80,12 +83,17 @@ def problem(config: Config) -> Problem:
     equivalents = Equivalents(environment.parameters)
     rewarding = RewardConfig(config.target, config.beta, config.window)
     fitted = None
-    if config.energy == "chgnet" and config.target != "density":
+    three = config.environment == "three-stages"
+    if config.energy == "chgnet" and config.target != "density" and not three:
         random = generator(config.seed, "fit")
         fitted = FittedEnergy(chosen, FitConfig(), random, rewarding.worst_ev_per_atom)
     reward = Reward(rewarding, fitted or energy, equivalents)
     environment.log_weight = reward
-    return Problem(chosen, limits, environment, equivalents, energy, fitted, reward, known)
+    stages = None
+    if three:
+        stages = ThreeStages(chosen, orbits.groups, limits, _unset, config.bins)
+        stages.log_weight = log_weight(stages, rewarding)
+    return Problem(chosen, limits, environment, equivalents, energy, fitted, reward, known, stages)
 
 
 def _required(chosen: Elements, symbol: str) -> int:
@@ -97,5 +105,5 @@ def _required(chosen: Elements, symbol: str) -> int:
     return chosen.index(symbol)
 
 
-def _unset(crystals: object, orbits: object) -> torch.Tensor:
+def _unset(*objects: object) -> torch.Tensor:
     raise RuntimeError("the reward is not set yet")

@@ -45,7 +45,7 @@ def _description(c: Comparison) -> list[str]:
     config, problem = c.config, c.problem
     names = " ".join(problem.elements.symbols)
     groups = f"{problem.environment.orbits.n_groups} space groups"
-    beta = f"{config.beta:g}"
+    beta, worst = f"{config.beta:g}", problem.reward.config.worst_ev_per_atom
     rewards = {
         "formation-energy": f"exp(-{beta} E), E the formation energy in eV/atom",
         "window": f"exp(-{beta} d), d the distance of the formation energy from {config.window[0]:g} to "
@@ -55,9 +55,9 @@ def _description(c: Comparison) -> list[str]:
     return [
         f"Crystals of {names}, up to {config.max_atoms} atoms in the primitive cell, {groups}, in proportion "
         f"to {rewards[config.target]}. This is a preference, not thermodynamics.",
-        f"Energies: {problem.energy.name}. Energies above {problem.reward.config.worst_ev_per_atom:g} eV/atom count as that; crystals with atoms "
+        f"Energies: {problem.energy.name}. Energies above {worst:g} eV/atom count as that. Crystals with atoms "
         "closer than 0.7 times the sum of covalent radii, or with more symmetry than their group, count as "
-        "worse and are rare but not excluded.",
+        "worse: masks forbid them as far as they can without dead ends, what is left is rare.",
         "The reward is divided by the number of equivalent choices of sites, so it is a law over crystals: "
         "exact where settings are exchanged by shifts or axes, approximate for further choices of axes in "
         "triclinic and monoclinic cells. Mirror images count as one crystal.",
@@ -72,15 +72,34 @@ def _how(c: Comparison) -> list[str]:
         f"{config.layers} x {config.width}. The strength of the reward rises from {config.beta_start:g} to "
         f"{config.beta:g} over the first 0.6 of the steps.",
     ]
+    if c.problem.stages is not None:
+        return [*_how_in_three_stages(c), *lines, *_compared(c)]
+    lines.append(
+        f"The replay buffer is fed by {config.chains} Markov chains of crystals under small changes, "
+        f"{config.sweeps} changes each in {config.fit.rounds} rounds, started from the best of "
+        f"{config.seeds:,} random crystals; the policy imitates the buffer for {config.imitation} steps a "
+        "round. No known structure is among its data."
+    )
     if c.problem.fitted is not None:
         lines.append(
             f"The sampler learned from a fast energy fitted to {len(c.problem.fitted.labels):,} CHGNet "
             f"energies of proposals in {config.fit.rounds} rounds (random crystals first, its own after); "
             "every figure here is by CHGNet."
         )
-    if c.search is not None:
-        lines.append(c.search.line)
-    return [*lines, c.substitution.line]
+    return [*lines, *_compared(c)]
+
+
+def _how_in_three_stages(c: Comparison) -> list[str]:
+    seen = {"density": "density"}.get(c.config.target, "formation energy of ions without places")
+    return [
+        "Crystal-GFN's three stages: space group, composition, lattice. The reward saw no atoms, only the "
+        f"{seen}; atoms were placed at random afterwards on Wyckoff positions that hold the composition, "
+        "the first of twenty tries that keeps them apart. Energies below are of the crystals with atoms."
+    ]
+
+
+def _compared(c: Comparison) -> list[str]:
+    return [*([c.search.line] if c.search is not None else []), c.substitution.line]
 
 
 def _verdict(c: Comparison) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from domains.crystals import judging
 from domains.crystals.relaxation import Relaxed, relax
 from domains.crystals.structures import structures
-from pipelines.crystals import evaluation, files, presentation, training
+from pipelines.crystals import evaluation, files, presentation, stages, training
 from pipelines.crystals.evaluation import Comparison, Judged
 from pipelines.crystals.options import Config
 from pipelines.crystals.prepare import Problem
@@ -28,12 +29,11 @@ from workbench.runs.metrics import Figure
 def work(config: Config, problem: Problem, folder: RunFolder) -> None:
     """Everything from the first step to the report; training that is done is not done again."""
     small = training.playground(config, folder)
-    trained = training.train(config, problem, folder)
+    way = _way(problem)
+    trained = way.train(config, problem, folder)
     policy: Any = trained.state[0].average.module
     wall, cpu = time.perf_counter(), time.process_time()
-    drawn = training.draw(
-        problem, policy, config.n_samples, problem.generator(config.seed, "sampling")
-    )
+    drawn = way.draw(problem, policy, config.n_samples, problem.generator(config.seed, "sampling"))
     seconds = trained.seconds + time.perf_counter() - wall
     cpu_seconds = trained.cpu_seconds + time.process_time() - cpu
 
@@ -73,6 +73,11 @@ def work(config: Config, problem: Problem, folder: RunFolder) -> None:
     )
 
 
+def _way(problem: Problem) -> ModuleType:
+    """The module that trains and draws: with atoms, or in three stages."""
+    return training if problem.stages is None else stages
+
+
 def judge(problem: Problem, folder: RunFolder, drawn: Drawn) -> Judged:
     """Energies, classes, types and symmetry of every sample; their CIF files are written on the way."""
     energies = problem.energy.formation_energy_ev_per_atom(drawn.crystals)
@@ -85,7 +90,6 @@ def judge(problem: Problem, folder: RunFolder, drawn: Drawn) -> Judged:
         judging.classes(drawn.crystals, cells),
         evaluation.prototypes(problem, drawn),
         judging.faithful(paths, drawn.crystals.group.tolist()),
-        problem.environment.log_reward(drawn.state).numpy(),
     )
 
 
@@ -116,9 +120,10 @@ def _novel(problem: Problem, judged: Judged, types: Substitution) -> Bool[np.nda
 def more_samples(config: Config, problem: Problem, folder: RunFolder, n: int) -> Path:
     """`n` more crystals of the trained sampler as extended XYZ, with energies and log-probabilities."""
     stem = f"more-{len(list(folder.samples.glob('more-*.extxyz'))) + 1}"
-    trained = training.train(config, problem, folder)
+    way = _way(problem)
+    trained = way.train(config, problem, folder)
     policy: Any = trained.state[0].average.module
-    drawn = training.draw(problem, policy, n, problem.generator(config.seed, stem))
+    drawn = way.draw(problem, policy, n, problem.generator(config.seed, stem))
     energies = problem.energy.formation_energy_ev_per_atom(drawn.crystals)
     path = folder.samples / f"{stem}.extxyz"
     files.write_extended_xyz(path, drawn, structures(drawn.crystals), energies)

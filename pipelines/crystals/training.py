@@ -69,19 +69,21 @@ class Drawn:
 
     log_probability   of each one's description (orbits, and density of its numbers), by importance over
                       ways to build it
+    log_reward        what the sampler learned from
     """
 
     state: CrystalState
     crystals: Crystals
     log_probability: Float[np.ndarray, "crystal"]
+    log_reward: Float[np.ndarray, "crystal"]
 
 
 def draw(problem: Problem, policy: Any, n: int, random: torch.Generator) -> Drawn:
     """`n` crystals of the policy itself; none is dropped."""
-    final = algorithm.sample(problem.environment, policy, n, random).final
-    return Drawn(
-        final, problem.environment.crystals(final), log_probability(problem, policy, final, random)
-    )
+    drawn = algorithm.sample(problem.environment, policy, n, random)
+    crystals = problem.environment.crystals(drawn.final)
+    likelihood = log_probability(problem, policy, drawn.final, random)
+    return Drawn(drawn.final, crystals, likelihood, drawn.log_reward.double().numpy())
 
 
 @torch.no_grad()
@@ -115,7 +117,7 @@ class PlaygroundResult:
 
 def playground(config: Config, folder: RunFolder) -> PlaygroundResult | None:
     """Train the same kind of policy on the small space, with the ionic energy; None where left out."""
-    if not config.playground_steps:
+    if not config.playground_steps or config.environment == "three-stages":
         return None
     space = Playground(RewardConfig(beta=_PLAYGROUND_BETA), IonicEnergy())
     random = generator(config.seed, "playground")

@@ -99,6 +99,18 @@ def test_other_targets(target, tmp_path):
     assert metrics(tmp_path / "run")["playground_tvd"]["why"] == "--playground-steps is 0"
 
 
+@pytest.mark.parametrize("target", ["formation-energy", "density"])
+def test_the_published_stages_are_a_baseline_of_the_same_form(target, tmp_path):
+    out = tmp_path / "run"
+    assert run(out, "--environment", "three-stages", "--target", target, "--relax", "0") == 0
+    figures = metrics(out)
+    assert figures["fraction_neutral"]["value"] == 1.0
+    assert figures["n_energy_evaluations"]["value"] <= 12  # only the samples are evaluated
+    assert "no atoms" in figures["playground_tvd"]["why"]
+    assert (out / "samples" / "crystals.extxyz").read_text().count("Lattice=") == 12
+    assert cli.main(["sample", str(out), "--n", "3"]) == 0
+
+
 @pytest.mark.slow
 def test_chgnet_labels_the_samplers_own_proposals(tmp_path):
     pytest.importorskip("chgnet")
