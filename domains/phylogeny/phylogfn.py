@@ -6,14 +6,13 @@ Zhou et al., "PhyloGFN: phylogenetic inference with generative flow networks" (2
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from domains.phylogeny.forest import ForestState, ParsimonyForest, PosteriorForest
-from domains.phylogeny.forest_options import ForestOptions
+from domains.phylogeny.forest_options import ForestOptions, Target
 from domains.phylogeny.forest_policy import ForestPolicy
 from domains.phylogeny.forest_start import neighbour_joining
 from domains.phylogeny.likelihood import TreeLikelihood
@@ -23,34 +22,7 @@ from domains.phylogeny.patterns import Patterns
 from domains.phylogeny.priors import TreePrior
 from domains.phylogeny.subtrees import Guide, fitch_guide, likelihood_guide
 from domains.phylogeny.trees import Trees
-from workbench.gflownet.options import (
-    Exploration,
-    GFlowNetConfig,
-    ReplayConfig,
-    TemperatureConfig,
-)
 from workbench.gflownet.trajectories import Needs, Trajectories
-
-Target = Literal["posterior", "parsimony"]
-
-
-def recommended(target: Target, steps: int, batch: int = 64) -> GFlowNetConfig:
-    """Options of the training. The log-variance objective needs no log Z, which moves by hundreds while the
-    temperature falls; at the reward's own temperature the law of a first policy would settle on the
-    first good trees it meets."""
-    return GFlowNetConfig(
-        objective="log-variance",
-        backward="uniform",
-        steps=steps,
-        batch=batch,
-        learning_rate=3e-3,
-        ema_decay=0.99,
-        exploration=Exploration(epsilon=0.05, temperature=1.5, annealed=0.6),
-        replay=ReplayConfig("diverse", capacity=1000, fraction=0.25, paths="stored"),
-        temperature=TemperatureConfig(
-            "annealed", initial=0.1 if target == "posterior" else 0.2, final=1.0, annealed=0.5
-        ),
-    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,17 +54,18 @@ class PhyloGFN:
         Raises InputError for fewer than 4 taxa.
         """
         model = model if model is not None else substitution_model(name="JC69")
-        best: tuple[float, int] | None = None
-        for anchor in range(patterns.n_taxa):
-            environment, guide = _problem(_hung(patterns, anchor), target, model, options)
-            height = float(environment.log_reward(neighbour_joining(guide, environment)))
-            best = max(best, (height, -anchor)) if best else (height, -anchor)
-        anchor = -best[1] if best else 0
-        environment, guide = _problem(_hung(patterns, anchor), target, model, options)
+        best: tuple[float, int, PosteriorForest | ParsimonyForest, Guide, ForestState] | None = None
+        for taxon in range(patterns.n_taxa):
+            problem = _problem(_hung(patterns, taxon), target, model, options)
+            tree = neighbour_joining(problem[1], problem[0])
+            height = float(problem[0].log_reward(tree))
+            if best is None or height > best[0]:
+                best = (height, taxon, *problem, tree)
+        assert best is not None
+        _, anchor, environment, guide, first = best
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
             policy = ForestPolicy(environment, guide, options)
-        first = neighbour_joining(guide, environment)
         return cls(environment, policy, torch.tensor(_order(patterns.n_taxa, anchor)), first)
 
     def trees_of(self, state: ForestState) -> Trees:

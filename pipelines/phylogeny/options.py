@@ -6,34 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from domains.phylogeny.forest_options import Lengths, Order
+from domains.phylogeny.forest_options import ForestSettings, Target
 from pipelines.options import CommonOptions
 from workbench.errors import InputError
 from workbench.gflownet.options import GFlowNetConfig
 
-Target = Literal["posterior", "parsimony"]
 Method = Literal["gflownet", "mcmc", "search"]
 EMBEDDED = "mammals-brca1"
-
-
-@dataclass(frozen=True)
-class ForestSettings:
-    """The GFlowNet's way of building trees: see `domains.phylogeny.forest_options`."""
-
-    lengths: Lengths = "mixture"
-    """Law of an edge length: a mixture of gamma laws, or uniform in bins with a tail beyond."""
-    n_components: int = 2
-    """Gamma laws in a mixture."""
-    n_bins: int = 64
-    """Bins from zero on."""
-    bin_width: float = 0.004
-    """Expected substitutions per site."""
-    order: Order = "sorted"
-    """sorted: one build order for each tree; any: all of them."""
-    width: int = 64
-    """Of embeddings and hidden layers."""
-    temperature: float = 1.0
-    """Parsimony: the law is exp(-steps / temperature)."""
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,12 @@ from __future__ import annotations
 import typing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from domains.phylogeny.forest_options import ForestSettings, recommended
 from pipelines.options import Preset
 from pipelines.phylogeny.options import (
     ChainOptions,
     Config,
-    ForestSettings,
     Method,
     MrBayesOptions,
     SearchOptions,
@@ -42,7 +41,8 @@ def preset(
     _check("target", target, typing.get_args(Target))
     chosen = method or "gflownet"
     _check("method", chosen, typing.get_args(Method))
-    config = Config(preset=name, target=target, method=chosen, **_training(target))  # type: ignore[arg-type]
+    training = vars(recommended(target, steps=1))  # type: ignore[arg-type]
+    config = Config(preset=name, target=target, method=chosen, **training)  # type: ignore[arg-type]
     tables = {"smoke": _smoke, "laptop": _laptop, "paper": _paper}
     return tables[name](config, _n_taxa(alignment), alignment is None)
 
@@ -50,19 +50,6 @@ def preset(
 def _check(option: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
         raise InputError(f'unknown {option} "{value}"{nearest(value, known)}: one of {known}')
-
-
-def _training(target: str) -> dict[str, Any]:
-    """As `domains.phylogeny.phylogfn.recommended` has it. The policy has a backward law of its own."""
-    initial = 0.1 if target == "posterior" else 0.2
-    return {
-        "objective": "log-variance",
-        "backward": "uniform",
-        "learning_rate": 3e-3,
-        "exploration": Exploration(epsilon=0.05, temperature=1.5, annealed=0.6),
-        "replay": ReplayConfig("diverse", capacity=1000, fraction=0.25),
-        "temperature": TemperatureConfig("annealed", initial, 1.0, 0.5),
-    }
 
 
 def _n_taxa(alignment: str | None) -> int:

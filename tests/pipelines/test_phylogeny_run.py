@@ -13,7 +13,6 @@ from domains.phylogeny.alignment import read_alignment
 from domains.phylogeny.likelihood import TreeLikelihood
 from domains.phylogeny.parsimony import Parsimony
 from domains.phylogeny.patterns import Patterns
-from domains.phylogeny.phylogfn import recommended
 from domains.phylogeny.topologies import all_topologies
 from domains.phylogeny.tree_files import read_trees
 from domains.phylogeny.tree_target import TreeTarget
@@ -233,11 +232,3 @@ def test_presets_grow_with_the_alignment(tmp_path: Path):
         for name in ("smoke", "paper"):
             assert preset(name, target).target == target
     assert preset("laptop", "posterior", "mcmc").method == "mcmc"
-
-
-@pytest.mark.parametrize("target", ["posterior", "parsimony"])
-def test_the_laptop_preset_trains_as_recommended(target):
-    ours, theirs = preset("laptop", target), recommended(target, 1)
-    for name in ("objective", "backward", "batch", "learning_rate", "ema_decay", "exploration"):
-        assert getattr(ours, name) == getattr(theirs, name)
-    assert (ours.replay, ours.temperature) == (theirs.replay, theirs.temperature)

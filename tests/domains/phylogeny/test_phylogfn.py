@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from domains.phylogeny.forest_options import ForestOptions
+from domains.phylogeny.forest_options import ForestOptions, recommended
 from domains.phylogeny.models import substitution_model
-from domains.phylogeny.phylogfn import PhyloGFN, recommended
+from domains.phylogeny.phylogfn import PhyloGFN
 from domains.phylogeny.priors import TreePrior
 from domains.phylogeny.trees import topology_keys
 from tests.domains.phylogeny.small_sets import (
