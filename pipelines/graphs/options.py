@@ -42,6 +42,8 @@ class Config(CommonOptions, GFlowNetConfig):
     """Sets drawn where all optima of a test graph can be listed: how many of them are found."""
     solvers: tuple[SolverName, ...] = ("cp_sat", "kamis", "tabu")
     """Solvers beside greedy and local search; those that do not know the task are left out."""
+    trained: str = ""
+    """A finished run whose policy is taken as it is, with its network: nothing is trained."""
     known: str = ""
     """The solutions.jsonl of an earlier run: what it holds of other solvers on these graphs is not computed
     again."""

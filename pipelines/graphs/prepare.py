@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +18,22 @@ from domains.graphs.policy import GraphPolicy
 from domains.graphs.readers import read_graph
 from domains.graphs.task import Task
 from pipelines.graphs.options import Config
+from pipelines.options import overlay
 from workbench.errors import InputError
 from workbench.gflownet import training_loss
+from workbench.runs.folder import read_config
 from workbench.training.devices import resolve_device, set_threads
 
 TASKS: dict[str, Task] = {
     module.TASK.name: module.TASK for module in (independent_set, clique, dominating_set, cut)
 }
 N_LOOKED_AT = 32  # held-out graphs that training is looked at with
+
+
+OF_SOLVING = (
+    "test", "format", "n_test", "fix_in", "fix_out", "samples", "draws", "solvers", "known", "time_limit",
+    "trained", "preset", "seed", "device", "threads", "processes",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,7 @@ def _mixed(seed: int, stage: str) -> int:
 def problem(config: Config) -> Problem:
     """Raises InputError for graphs that cannot be had or have no solution."""
     set_threads(config.threads)
+    config = adopted(config)
     resolve_device(config.device)
     task = TASKS[config.task]
     known = config.train in names()
@@ -71,6 +80,26 @@ def problem(config: Config) -> Problem:
         tuple(SetBuilding(task, [graph]) for graph in solved),
         tuple(dict.fromkeys(notes)),
     )
+
+
+def adopted(config: Config) -> Config:
+    """The options, those of learning being those of the run whose policy is taken, if one is. Raises InputError
+    for a run of another pipeline or task, or one that is not finished."""
+    if not config.trained:
+        return config
+    path = Path(config.trained)
+    pipeline, values = read_config(path)
+    theirs = overlay(Config(), values) if pipeline == "graphs" else None
+    if theirs is None or theirs.task != config.task:
+        raise InputError(
+            f"--trained {path} is a run of {pipeline if theirs is None else theirs.task}: give one of "
+            f"`workbench graphs run --task {config.task}`"
+        )
+    if not (path / "metrics.json").is_file():
+        raise InputError(
+            f"--trained {path} is not finished: go on with it by `workbench resume {path}`"
+        )
+    return replace(theirs, **{name: getattr(config, name) for name in OF_SOLVING})
 
 
 def _seeds(seed: int, use: int) -> int:

@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> None:
     from domains.graphs.environment import SetBuilding
     from pipelines.graphs import training
     from pipelines.graphs.options import Config
-    from pipelines.graphs.prepare import TASKS, fixed_by_name, graphs_of
+    from pipelines.graphs.prepare import TASKS, adopted, fixed_by_name, graphs_of
     from pipelines.options import overlay
     from workbench.runs.folder import read_config
 
@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> None:
         raise InputError(
             f"{arguments.run} is a run of {pipeline}: give one of `workbench graphs run`"
         )
-    config = overlay(Config(), values)
+    config = adopted(overlay(Config(), values))
     if arguments.task not in (None, config.task):
         raise InputError(
             f"{arguments.run} was trained for {config.task}, not {arguments.task}: train one for it with "

@@ -12,8 +12,7 @@ are not computed again.
 
 With --known the lines of these three are taken from an earlier run, graph by graph, where they stand there.
 
-Seconds are processor time of our own solvers and wall-clock time of CP-SAT and KaMIS. The network's
-are those of one graph at a time, as a user with one graph pays them.
+Seconds are processor time. The network's are those of one graph at a time, as a user with one graph pays them.
 """
 
 from __future__ import annotations

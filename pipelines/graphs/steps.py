@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from domains.graphs.policy import GraphPolicy
 from pipelines.graphs import diversity, evaluation, presentation, solving, training
 from pipelines.graphs.options import Config
-from pipelines.graphs.prepare import Problem
+from pipelines.graphs.prepare import Problem, adopted
 from pipelines.lifecycle import finish
 from workbench.runs.files import write_text
 from workbench.runs.folder import RunFolder
@@ -22,18 +21,19 @@ from workbench.training.progress import track
 def work(config: Config, problem: Problem, folder: RunFolder) -> None:
     """Everything from the first step to the report; training and solutions that are there are not made
     again."""
-    trained = training.train(config, problem, folder)
-    policy: Any = trained.state.average.module
+    config = adopted(config)
+    learned = training.learned(config, problem, folder)
+    policy = learned.policy
     lines = solving.solve_all(config, problem, policy, folder)
     looks = _diversity(config, problem, policy, lines)
-    comparison = evaluation.Comparison(config, problem, lines, looks, trained.cpu_seconds)
+    comparison = evaluation.Comparison(config, problem, lines, looks, learned.cpu_seconds)
     figures = evaluation.evaluate(comparison)
     sections = presentation.sections(comparison, folder)
     drawing = sum(line.seconds for (_, name), line in lines.items() if name.startswith("gflownet"))
     figures |= {
-        "n_trajectories": Figure(trained.state.n_trajectories),
-        "seconds": Figure(trained.seconds + drawing, unit="s"),
-        "cpu_seconds": Figure(trained.cpu_seconds + drawing, unit="s"),
+        "n_trajectories": Figure(learned.n_trajectories),
+        "seconds": Figure(learned.seconds + drawing, unit="s"),
+        "cpu_seconds": Figure(learned.cpu_seconds + drawing, unit="s"),
     }
     finish(
         config,
@@ -42,7 +42,7 @@ def work(config: Config, problem: Problem, folder: RunFolder) -> None:
         sections,
         evaluation,
         task=problem.task.title,
-        n_reward_evaluations=trained.state.n_rewards,
+        n_reward_evaluations=learned.n_rewards,
         notes=list(problem.notes),
     )
 
@@ -74,7 +74,7 @@ def _diversity(
 def more_samples(config: Config, problem: Problem, folder: RunFolder, n: int) -> Path:
     """`n` sets on each test graph, in a file of their own: one JSON object per set."""
     stem = f"more-{len(list(folder.samples.glob('more-*.jsonl'))) + 1}"
-    policy = training.load_policy(config, problem.training, folder.path)
+    policy = training.load_policy(adopted(config), problem.training, folder.path)
     records = []
     for i, environment in enumerate(problem.tests):
         graph = environment.graphs.graphs[0]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +18,7 @@ from pipelines.graphs.prepare import Problem, make_policy
 from workbench.errors import InputError
 from workbench.gflownet import algorithm, rollout
 from workbench.runs.folder import RunFolder
+from workbench.runs.metrics import read_metrics
 from workbench.training import checkpoint
 from workbench.training.fit import Fitted, fit
 
@@ -24,9 +27,40 @@ LOOKED_AT = 20  # sets on each graph of a look
 CHUNK = 512  # trajectories drawn at a time
 
 
+@dataclass(frozen=True)
+class Learned:
+    """A trained policy and what its training took; of an earlier run, where it comes from one."""
+
+    policy: GraphPolicy
+    seconds: float
+    cpu_seconds: float
+    n_trajectories: int
+    n_rewards: int
+
+
+def learned(config: Config, problem: Problem, folder: RunFolder) -> Learned:
+    """The policy, trained here or taken from the run `config.trained`; its weights are saved by themselves."""
+    if config.trained:
+        policy = load_policy(config, problem.training, Path(config.trained))
+        figures = read_metrics(Path(config.trained) / "metrics.json")
+        seconds, n = figures["training_seconds"].value or 0.0, figures["n_trajectories"].value or 0
+        found = Learned(policy, seconds, seconds, int(n), 0)
+    else:
+        fitted = train(config, problem, folder)
+        state: Any = fitted.state
+        found = Learned(
+            state.average.module,
+            fitted.seconds,
+            fitted.cpu_seconds,
+            state.n_trajectories,
+            state.n_rewards,
+        )
+    checkpoint.save(folder.checkpoints / POLICY, config.steps, found.policy, keep=1)
+    return found
+
+
 def train(config: Config, problem: Problem, folder: RunFolder) -> Fitted:
-    """The trained `algorithm.State`; one samples with `state.average`, whose weights are saved by
-    themselves too."""
+    """The trained `algorithm.State`; one samples with `state.average`."""
     environment = problem.training
     generator = problem.generator(config.seed, "training")
     state = algorithm.init(config, environment, generator, make_policy(config, environment))
@@ -38,7 +72,7 @@ def train(config: Config, problem: Problem, folder: RunFolder) -> Fitted:
         return look(problem, state.average.module)
 
     every = max(1, config.steps // config.n_evaluations)
-    trained = fit(
+    return fit(
         state,
         step,
         config.steps,
@@ -47,9 +81,6 @@ def train(config: Config, problem: Problem, folder: RunFolder) -> Fitted:
         checkpoint_every=every,
         monitor=monitor,
     )
-    weights = trained.state.average.module
-    checkpoint.save(folder.checkpoints / POLICY, config.steps, weights, keep=1)
-    return trained
 
 
 def look(problem: Problem, policy: GraphPolicy) -> dict[str, float]:

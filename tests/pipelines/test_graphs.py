@@ -139,6 +139,23 @@ def trained(tmp_path_factory) -> Path:
     return out
 
 
+def test_a_policy_is_taken_from_another_run(trained, tmp_path, capsys):
+    """Other graphs, no training, a run that solves and samples like any other."""
+    flags = ["--trained", str(trained), "--test", "er-tiny", "--n-test", "2", "--solvers", "cp_sat"]
+    assert run(tmp_path / "run", *flags, "--network.width", "5") == 0
+    figures = metrics(tmp_path / "run")
+    assert figures["training_seconds"] == metrics(trained)["training_seconds"]
+    assert figures["mean_value/cp_sat"]["n"] == 2
+    assert cli.main(["sample", str(tmp_path / "run"), "--n", "3"]) == 0
+    command = ["graphs", "solve", "--input", "petersen", "--run", str(tmp_path / "run")]
+    assert cli.main(command) == 0
+    assert run(tmp_path / "cut", *flags, "--task", "cut") == 2
+    assert "is a run of mis" in capsys.readouterr().err
+    (tmp_path / "run" / "metrics.json").unlink()
+    assert run(tmp_path / "no", "--trained", str(tmp_path / "run")) == 2
+    assert "is not finished" in capsys.readouterr().err
+
+
 def test_more_samples(trained):
     assert cli.main(["sample", str(trained), "--n", "7"]) == 0
     lines = solutions(trained / "samples" / "more-1.jsonl")
