@@ -162,7 +162,7 @@ def _rows(
 ) -> list[_Row]:
     rows = []
     for name, figure in figures.items():
-        verdict = judge(figure, name in higher)
+        verdict = judge(name, figure, name in higher)
         rows.append(
             _Row(
                 name=name,

@@ -21,8 +21,16 @@ class Verdict:
     words: list[str] = field(default_factory=list)
 
 
-def judge(figure: Figure, higher_is_better: bool = False) -> Verdict:
-    """Against the reference (in standard errors), the noise floor and the classical baseline.
+def is_cost(name: str) -> bool:
+    """Whether the figure of this name says what a run took, which is neither good nor bad by itself."""
+    return name.split("/")[0] in ("seconds", "cpu_seconds", "seconds_total") or (
+        name.startswith("n_") and name.endswith("_evaluations")
+    )
+
+
+def judge(name: str, figure: Figure, higher_is_better: bool = False) -> Verdict:
+    """Against the reference (in standard errors), the noise floor and the classical baseline. A cost is
+    set in proportion to the baseline's.
 
     A floor beside a reference is the standard error of the reference, and adds to the figure's own.
 
@@ -31,6 +39,10 @@ def judge(figure: Figure, higher_is_better: bool = False) -> Verdict:
     """
     if figure.value is None:
         return Verdict(None, [f"not computed: {figure.why}"])
+    if is_cost(name):
+        if not figure.baseline:
+            return Verdict(None)
+        return Verdict(None, [f"{figure.value / figure.baseline:.3g} x the baseline's"])
     good, words = None, []
     if figure.reference is not None:
         error = math.hypot(figure.stderr or 0.0, figure.floor or 0.0)
@@ -80,7 +92,7 @@ def _against_baseline(figure: Figure, higher_is_better: bool) -> str:
 
 def summary(figures: Mapping[str, Figure], higher_is_better: frozenset[str]) -> list[str]:
     """The sentences a report opens with: how many figures can be judged, and which fail."""
-    verdicts = {name: judge(f, name in higher_is_better) for name, f in figures.items()}
+    verdicts = {name: judge(name, f, name in higher_is_better) for name, f in figures.items()}
     judged = {name: verdict for name, verdict in verdicts.items() if verdict.good is not None}
     failing = [name for name, verdict in judged.items() if not verdict.good]
     missing = [name for name, figure in figures.items() if figure.value is None]

@@ -23,7 +23,7 @@ from workbench.runs.report import (
     write_index,
     write_report,
 )
-from workbench.runs.verdicts import format_value, judge, summary
+from workbench.runs.verdicts import Verdict, format_value, judge, summary
 
 FIGURES = {
     "mean_energy": Figure(-42.95, stderr=0.02, reference=-42.93, baseline=-42.931, unit="kT"),
@@ -139,18 +139,26 @@ def test_the_index_links_the_reports(run, tmp_path):
     assert "toy: <lj13>" in text and "Not computed: pareto_k." in text
 
 
+def test_a_cost_is_no_merit():
+    figure = Figure(300, baseline=100)
+    assert judge("n_energy_evaluations", figure) == Verdict(None, ["3 x the baseline's"])
+    assert judge("seconds/greedy", Figure(300, unit="s")) == Verdict(None)
+
+
 def test_verdicts():
-    assert judge(Figure(1.0, stderr=0.1, reference=1.31)).good is False
-    assert judge(Figure(1.0, stderr=0.1, reference=1.29)).good is True
-    assert judge(Figure(1.0, reference=1.29)).good is None
-    assert judge(Figure(38, reference=40)).good is False
-    assert judge(Figure(40, reference=40)).words == ["equals the reference"]
-    assert judge(Figure(0.5, floor=0.4)).good is True
-    assert judge(Figure(0.5, floor=0.0)).words == ["above the floor"]
-    assert judge(Figure(0.5)).good is None
-    assert judge(Figure(0.2, baseline=0.1)).words == ["the classical baseline is better"]
-    assert judge(Figure(0.2, baseline=0.1), True).words == ["better than the classical baseline"]
-    assert judge(Figure(0.2, stderr=0.2, baseline=0.1)).words == [
+    assert judge("x", Figure(1.0, stderr=0.1, reference=1.31)).good is False
+    assert judge("x", Figure(1.0, stderr=0.1, reference=1.29)).good is True
+    assert judge("x", Figure(1.0, reference=1.29)).good is None
+    assert judge("x", Figure(38, reference=40)).good is False
+    assert judge("x", Figure(40, reference=40)).words == ["equals the reference"]
+    assert judge("x", Figure(0.5, floor=0.4)).good is True
+    assert judge("x", Figure(0.5, floor=0.0)).words == ["above the floor"]
+    assert judge("x", Figure(0.5)).good is None
+    assert judge("x", Figure(0.2, baseline=0.1)).words == ["the classical baseline is better"]
+    assert judge("x", Figure(0.2, baseline=0.1), True).words == [
+        "better than the classical baseline"
+    ]
+    assert judge("x", Figure(0.2, stderr=0.2, baseline=0.1)).words == [
         "as good as the classical baseline"
     ]
     assert "Not in agreement: a." in summary({"a": Figure(38, reference=40)}, frozenset())
