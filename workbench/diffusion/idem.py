@@ -26,7 +26,7 @@ from torch import Tensor
 
 from workbench.diffusion.generation import prior_samples, reverse_sde
 from workbench.diffusion.options import IdemConfig as Config
-from workbench.diffusion.posterior_chains import ChainOptions
+from workbench.diffusion.posterior_chains import PosteriorChainOptions
 from workbench.diffusion.schedule import GeometricSchedule
 from workbench.diffusion.score_model import ScoreModel
 from workbench.diffusion.score_target import (
@@ -122,9 +122,9 @@ def _target(
     return estimate_score(energy, x, variance, draws, control, config.proposal_length)
 
 
-def chain_options(config: Config) -> ChainOptions:
+def chain_options(config: Config) -> PosteriorChainOptions:
     """The chains of a target where `config` asks for them."""
-    return ChainOptions(
+    return PosteriorChainOptions(
         config.draws,
         config.chain_steps,
         config.chain_leapfrog,

@@ -39,7 +39,7 @@ HUGE = 1e12
 
 
 @dataclass(frozen=True)
-class ChainOptions:
+class PosteriorChainOptions:
     """n_chains         K, chains per noised point
     n_moves          J, trajectories of each; the second half are the draws
     n_leapfrog       L, leapfrog steps of a trajectory
@@ -61,7 +61,7 @@ def posterior_chains(
     x: Float[Tensor, "batch *event"],
     variance: Float[Tensor, "batch"],
     clean: Float[Tensor, "batch *event"],
-    options: ChainOptions,
+    options: PosteriorChainOptions,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
     """Draws z [batch, draw, *event] of equal weight and forces -grad u there. The step is adapted per
@@ -96,7 +96,9 @@ class _Posterior:
     """u(z) + |z - x|^2 / (2 h) for n_chains rows per x in turn; forces of clashes are bounded, which
     keeps a leapfrog step reversible and volume-preserving, for the bound is a function of z alone."""
 
-    def __init__(self, energy: Energy, x: Tensor, variance: Tensor, options: ChainOptions) -> None:
+    def __init__(
+        self, energy: Energy, x: Tensor, variance: Tensor, options: PosteriorChainOptions
+    ) -> None:
         self.wrapped, self.mean_free = energy, energy.mean_free
         self.centre = x.repeat_interleave(options.n_chains, dim=0)
         self.variance = variance.repeat_interleave(options.n_chains)
@@ -121,7 +123,7 @@ def _global_move(
     z: Tensor,
     noisy: Tensor,
     variance: Tensor,
-    options: ChainOptions,
+    options: PosteriorChainOptions,
     generator: torch.Generator,
 ) -> Tensor:
     """Every chain chooses, by weight exp(-u(z) + |z|^2 / (2 length^2)), between the row's clean sample and

@@ -37,7 +37,7 @@ from torch import Tensor
 
 from workbench.diffusion._moment_kernels import weighted_moments
 from workbench.diffusion.options import Control
-from workbench.diffusion.posterior_chains import ChainOptions, posterior_chains
+from workbench.diffusion.posterior_chains import PosteriorChainOptions, posterior_chains
 from workbench.problem import Energy, centred
 
 # Squares of larger forces overflow in single precision; such draws are clashes.
@@ -86,7 +86,7 @@ def chain_score(
     x: Float[Tensor, "batch *event"],
     variance: Float[Tensor, "batch"],
     clean: Float[Tensor, "batch *event"],
-    options: ChainOptions,
+    options: PosteriorChainOptions,
     generator: torch.Generator,
     control: Control = "variance",
 ) -> ScoreTarget:

@@ -7,7 +7,7 @@ import torch
 
 from domains.synthetic.gaussian_mixture import GaussianMixture
 from workbench.diffusion.options import IdemConfig
-from workbench.diffusion.posterior_chains import ChainOptions
+from workbench.diffusion.posterior_chains import PosteriorChainOptions
 from workbench.diffusion.score_target import chain_score
 from workbench.errors import InputError
 
@@ -31,7 +31,7 @@ def test_exact_starts_stay_exact(n_leapfrog, generator):
     clean = mixture.exact_samples(4000, generator).double()
     x = clean + variance**0.5 * torch.randn(clean.shape, generator=generator, dtype=clean.dtype)
     h = torch.full((4000,), variance, dtype=clean.dtype)
-    options = ChainOptions(n_chains=2, n_moves=4, n_leapfrog=n_leapfrog, fine_length=0.5)
+    options = PosteriorChainOptions(n_chains=2, n_moves=4, n_leapfrog=n_leapfrog, fine_length=0.5)
     found = chain_score(mixture, x, h, clean, options, generator, "none").score
     # Weighted by x, so that errors do not cancel by symmetry.
     difference = ((found - exact(mixture, x, variance)) * x).sum(1)
@@ -48,7 +48,7 @@ def test_wrong_starts_are_mended_by_fresh_draws(generator):
     truth = exact(mixture, x[:1], variance)
     errors = []
     for n_global in (0, 2000):
-        options = ChainOptions(64, 10, 2, 0.5, n_global, proposal_length=4.0)
+        options = PosteriorChainOptions(64, 10, 2, 0.5, n_global, proposal_length=4.0)
         target = chain_score(mixture, x, h, clean, options, generator)
         errors.append(float((target.score.mean(0) - truth).norm()))
     assert errors[0] > 0.5
