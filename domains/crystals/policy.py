@@ -36,6 +36,7 @@ from workbench.gflownet.trajectories import Needs, Scores, Trajectories
 
 _MEANINGS = 8  # axes of one kind of parameter, rounded up
 _KEYS = 16
+_FREE = 25.0  # free logits go this much faster than weights: a group may have to fall by many nats
 
 
 def _place_features(environment: CrystalEnvironment) -> Float[Tensor, "place feature"]:
@@ -148,7 +149,9 @@ class CrystalPolicy(nn.Module):
         choosing, placing = (state.group < 0).nonzero().squeeze(1), (state.group >= 0).nonzero()
         logits = torch.zeros(n, orbits.n_actions)
         if len(choosing):
-            first = functional.pad(self.group_logits, (0, orbits.n_actions - orbits.n_groups))
+            first = functional.pad(
+                _FREE * self.group_logits, (0, orbits.n_actions - orbits.n_groups)
+            )
             logits = logits.index_copy(0, choosing, first.expand(len(choosing), -1))
         if len(placing):
             rows = placing.squeeze(1)
@@ -166,7 +169,7 @@ class CrystalPolicy(nn.Module):
         first = self.seen.first[state.group].unsqueeze(1)
         places = (first + torch.arange(orbits.width)).clamp_max(len(orbits.place))
         keys = functional.pad(self.keys(self.seen.features), (0, 0, 0, 1))
-        own = self.place_logits[places] + torch.einsum("bwk,bk->bw", keys[places], wanted)
+        own = _FREE * self.place_logits[places] + torch.einsum("bwk,bk->bw", keys[places], wanted)
         own = own.repeat_interleave(len(orbits.elements), 1)
         return logits + functional.pad(own, (0, 1))
 

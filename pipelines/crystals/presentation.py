@@ -12,7 +12,7 @@ from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 from domains.crystals import figures as draw
 from domains.crystals import judging, views
 from domains.crystals.hull import fractions
-from domains.crystals.structures import SYMPREC_A, structures
+from domains.crystals.structures import SYMPREC_A, space_group, structures
 from domains.crystals.wyckoff import wyckoff
 from pipelines.crystals.evaluation import Comparison, above_hull
 from workbench.runs.files import write_text
@@ -147,7 +147,7 @@ def _energy_row(name: str, energies: np.ndarray, n_evaluations: int) -> list[str
 
 def _caption(c: Comparison, row: int) -> str:
     cell, judged = c.judged.cells[row], c.judged
-    group = int(judged.drawn.crystals.group[row])
+    group = space_group(cell) or int(judged.drawn.crystals.group[row])
     symbol = wyckoff().symbol[group - 1]
     energy = judged.energies_ev_per_atom[row]
     return f"{cell.composition.reduced_formula}, {symbol} ({group}), {energy:.2f} eV/atom"
