@@ -34,6 +34,8 @@ class Config(CommonOptions, GFlowNetConfig):
     """Vertices of a test file that have to be in the set (for cut: on its side)."""
     fix_out: tuple[str, ...] = ()
     """Vertices of a test file that must not be in the set."""
+    n_validation: int = 32
+    """Held-out graphs of the training family for looks in training."""
     per_graph: int = 8
     """Trajectories on each graph of a training batch."""
     samples: int = 20
@@ -50,12 +52,20 @@ class Config(CommonOptions, GFlowNetConfig):
     time_limit: float = 10.0
     """Seconds for CP-SAT, KaMIS and tabu search on each graph."""
     n_evaluations: int = 10
-    """Looks at held-out graphs of the training family in training; not counted as its cost."""
+    """Looks at the held-out graphs in training; not counted as its cost."""
 
     def __post_init__(self) -> None:
         CommonOptions.__post_init__(self)
         GFlowNetConfig.__post_init__(self)
-        for name in ("n_train", "n_test", "per_graph", "samples", "draws", "n_evaluations"):
+        for name in (
+            "n_train",
+            "n_test",
+            "n_validation",
+            "per_graph",
+            "samples",
+            "draws",
+            "n_evaluations",
+        ):
             if getattr(self, name) < 1:
                 flag = name.replace("_", "-")
                 raise InputError(f"--{flag} is {getattr(self, name)}: give 1 or more")

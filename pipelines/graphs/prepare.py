@@ -27,7 +27,6 @@ from workbench.training.devices import resolve_device, set_threads
 TASKS: dict[str, Task] = {
     module.TASK.name: module.TASK for module in (independent_set, clique, dominating_set, cut)
 }
-N_LOOKED_AT = 32  # held-out graphs that training is looked at with
 
 
 OF_SOLVING = (
@@ -66,7 +65,7 @@ def problem(config: Config) -> Problem:
     resolve_device(config.device)
     task = TASKS[config.task]
     known = config.train in names()
-    looks = graphs_of(config.train, config.format, N_LOOKED_AT, _seeds(config.seed, 1))
+    looks = graphs_of(config.train, config.format, config.n_validation, _seeds(config.seed, 1))
     learned = graphs_of(config.train, config.format, config.n_train, _seeds(config.seed, 0))
     solved = graphs_of(config.test, config.format, config.n_test, _seeds(config.seed, 2))
     solved = [fixed_by_name(graph, config.fix_in, config.fix_out) for graph in solved]
