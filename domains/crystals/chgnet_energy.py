@@ -41,7 +41,7 @@ def references_ev_per_atom() -> dict[str, float]:
 
 
 @cache
-def model() -> Any:
+def model(device: str = "cpu") -> Any:
     """CHGNet, loaded once per process. Raises InputError where it is not installed."""
     try:
         from chgnet.model import CHGNet
@@ -51,12 +51,12 @@ def model() -> Any:
             "--energy ionic"
         ) from error
     with contextlib.redirect_stdout(io.StringIO()):  # it greets
-        return CHGNet.load(model_name=MODEL, use_device="cpu", verbose=False)
+        return CHGNet.load(model_name=MODEL, use_device=device, verbose=False)
 
 
-def energies_ev_per_atom(cells: Sequence[Structure]) -> list[float]:
+def energies_ev_per_atom(cells: Sequence[Structure], device: str = "cpu") -> list[float]:
     """CHGNet's own energies; infinite where it sees an isolated atom."""
-    net = model()
+    net = model(device)
     graphs, rows = [], []
     for i, cell in enumerate(cells):
         try:
@@ -78,14 +78,15 @@ class ChgnetEnergy:
     """Formation energies of crystals; `n_evaluations` counts calls of the network, cached ones not.
 
     n_processes   workers among which larger batches are divided
+    device        where the network runs: "cpu" or "cuda"
     """
 
     name = f"CHGNet {MODEL}"
 
-    def __init__(self, n_processes: int = 1) -> None:
-        model()
+    def __init__(self, n_processes: int = 1, device: str = "cpu") -> None:
+        model(device)
         self.n_evaluations = 0
-        self.n_processes = n_processes
+        self.n_processes, self.device = n_processes, device
         self._known: dict[bytes, float] = {}
 
     def __deepcopy__(self, memo: dict) -> ChgnetEnergy:
@@ -123,8 +124,8 @@ class ChgnetEnergy:
     def _evaluate(self, cells: list[Structure]) -> list[float]:
         n = min(self.n_processes, len(cells) // _FEWEST_PER_PROCESS)
         if n <= 1:
-            return energies_ev_per_atom(cells)
-        parts = [(cells[i::n],) for i in range(n)]
+            return energies_ev_per_atom(cells, self.device)
+        parts = [(cells[i::n], self.device) for i in range(n)]
         answers = run_in_processes(f"{__name__}:energies_ev_per_atom", parts, n)
         found = [0.0] * len(cells)
         for i, answer in enumerate(answers):

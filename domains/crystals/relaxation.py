@@ -39,19 +39,19 @@ class Relaxed:
 def relax(crystals: Crystals, energy: CrystalEnergy) -> Relaxed:
     """Every crystal, one after the other."""
     if isinstance(energy, ChgnetEnergy):
-        cells = [_by_chgnet(cell) for cell in structures(crystals)]
+        cells = [_by_chgnet(cell, energy.device) for cell in structures(crystals)]
         final = from_structures(crystals.elements, cells, crystals.group.tolist())
     else:
         final = _by_differences(crystals, energy)
     return Relaxed(final, energy.formation_energy_ev_per_atom(final))
 
 
-def _by_chgnet(cell: Structure) -> Structure:
+def _by_chgnet(cell: Structure, device: str) -> Structure:
     from chgnet.model import StructOptimizer
 
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        optimiser = StructOptimizer(model(), use_device="cpu")
+        optimiser = StructOptimizer(model(device), use_device=device)
         try:
             found = optimiser.relax(cell, fmax=FORCE_EV_PER_A, steps=MOST_STEPS, verbose=False)
         except ValueError:  # an atom was left without neighbours on the way

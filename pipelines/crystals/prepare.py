@@ -21,7 +21,7 @@ from domains.crystals.reward import Reward, RewardConfig
 from domains.crystals.three_stages import ThreeStages, log_weight
 from pipelines.crystals.options import Config
 from workbench.errors import InputError, nearest
-from workbench.training.devices import set_threads
+from workbench.training.devices import resolve_device, set_threads
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,12 @@ def generator(seed: int, stage: str) -> torch.Generator:
 
 
 def problem(config: Config) -> Problem:
-    """Raises InputError for elements, groups and limits that leave nothing, for a missing CHGNet, and for
+    """CHGNet runs on the device asked for, everything else on the processor.
+
+    Raises InputError for elements, groups and limits that leave nothing, for a missing CHGNet, and for
     a novelty folder that cannot be read."""
     set_threads(config.threads)
+    device = resolve_device(config.device)
     chosen = elements(config.elements)
     limits = Limits(
         config.max_atoms,
@@ -78,7 +81,7 @@ def problem(config: Config) -> Problem:
     energy: ChgnetEnergy | IonicEnergy = IonicEnergy()
     if config.energy == "chgnet":
         chgnet_energy.check_elements(chosen.symbols)
-        energy = ChgnetEnergy(config.processes)
+        energy = ChgnetEnergy(config.processes, str(device))
     environment = CrystalEnvironment(orbits, _unset, config.bins)
     equivalents = Equivalents(environment.parameters)
     rewarding = RewardConfig(config.target, config.beta, config.window)

@@ -162,6 +162,18 @@ def test_chgnet_that_is_not_installed_names_the_extra(tmp_path, capsys, monkeypa
     assert "[crystals]" in capsys.readouterr().err
 
 
+def test_packages_that_are_not_installed_name_the_extra(tmp_path, capsys, monkeypatch):
+    import importlib.util
+
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "spglib" else found(name)
+    )
+    assert run(tmp_path / "run") == 2
+    message = capsys.readouterr().err
+    assert "spglib is not installed" in message and "[crystals]" in message
+
+
 def test_presets_are_configs_of_their_name():
     for name in ("smoke", "laptop", "paper"):
         config = preset(name)
