@@ -40,7 +40,9 @@ def embedding(
     streamlines(axes, np.concatenate(list(points)), np.concatenate(list(velocity)))
     if paths is not None:
         for k in range(min(paths.shape[1], 12)):
-            axes.plot(*paths[:, k].T, color=COLOURS[1], lw=0.9, alpha=0.8)
+            label = "trajectory" if k == 0 else None
+            axes.plot(*paths[:, k].T, color=COLOURS[1], lw=0.9, alpha=0.8, label=label)
+    axes.autoscale()  # streamlines end where cells are few; every cell and path is shown
     axes.set_xlabel(labels[0])
     axes.set_ylabel(labels[1])
     legend_at_right(axes, time_title)
@@ -64,8 +66,6 @@ def streamlines(axes: Axes, points: np.ndarray, velocity: np.ndarray) -> None:
         return
     u, v = mean[:, 0].reshape(x.shape), mean[:, 1].reshape(x.shape)
     axes.streamplot(grid[0], grid[1], u, v, color=DARK, linewidth=0.7, arrowsize=0.8, density=1.1)
-    axes.set_xlim(low[0] - width[0], high[0] + width[0])
-    axes.set_ylim(low[1] - width[1], high[1] + width[1])
 
 
 def held_out(
@@ -216,7 +216,7 @@ def training_curves(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], ylabel:
     """Logged values against steps, each as it was logged and none smoothed."""
     figure, axes = new_figure(5.8, 3.2)
     for name, (steps, values) in curves.items():
-        axes.plot(steps, values, lw=1.0, label=name)
+        axes.plot(steps, values, lw=1.0, marker="o" if len(steps) < 3 else None, label=name)
     axes.set_xlabel("step")
     axes.set_ylabel(ylabel)
     legend(axes)

@@ -29,6 +29,8 @@ MOST_FOR_ENERGY = 1000
 
 MEANINGS = {
     "path_energy": "final fit: integral of the squared speed, summed over intervals; reference: W2 squared",
+    "plan_marginal_error": "final fit: largest L1 error of a coupling's marginals",
+    "plan_duality_gap": "final fit: largest relative duality gap of a coupling as it was solved",
     "growth_correlation": "inferred against true growth rates of the cells at interior times",
     "growth_slope": "slope of inferred on true growth rates",
     "growth_error": "root mean square error of the growth rate; baseline: balanced transport, which has none",
@@ -214,7 +216,7 @@ def _between_batches(config: Config, problem: Problem, fold: Fold) -> Figures:
 
 def final_figures(problem: Problem, ensemble: Ensemble, found: Fields) -> Figures:
     """Path energy, and against the truth of a simulation velocities and growth."""
-    figures = {"path_energy": _path_energy(problem, ensemble)}
+    figures = {"path_energy": _path_energy(problem, ensemble), **_plan_errors(ensemble)}
     truth = problem.truth
     if truth is None:
         why = "the true growth of these cells is not known"
@@ -248,6 +250,15 @@ def growth_figures(true: Sequence[Float[Tensor, "_"]], found: Fields) -> Figures
         "growth_correlation": Figure(correlation, n=n),
         "growth_slope": Figure(slope, n=n, reference=1.0),
         "growth_error": Figure(error, n=n, baseline=without),
+    }
+
+
+def _plan_errors(ensemble: Ensemble) -> Figures:
+    """The worst certificate of the couplings of the final fit."""
+    plans = ensemble.models[0].plans
+    return {
+        "plan_marginal_error": Figure(max(plan.marginal_error for plan in plans)),
+        "plan_duality_gap": Figure(max(plan.duality_gap for plan in plans)),
     }
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from domains.cells import figures as draw
 from domains.cells.comparison import FLOOR
 from domains.cells.figures import as_array
+from domains.cells.gene_names import symbols
 from domains.cells.representation import Representation
 from domains.cells.rivals import RIVALS
 from pipelines.cells.evaluation import Distances
@@ -26,11 +27,12 @@ from workbench.runs.report import FigureFile, Section, Table
 from workbench.runs.verdicts import format_value
 
 N_GENES = 5
+MOST_DRAWN = 2
 _START = {
     "both": "both neighbouring times, forward from the one before and backward from the one after,",
     "before": "the time before",
 }
-ADVERSARIAL_LOOP = "adversarial"
+ADVERSARIAL_LOOP = "interpolant"
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +129,17 @@ def _verdict(r: Results, name: str) -> list[str]:
     return [f"{name} {words} (W1 {figure.value:+.3g}, 95 % interval {low:+.3g} to {high:+.3g})."]
 
 
+def _drawn(r: Results) -> list[str]:
+    """The first methods whose predictions are not those of the midpoint: more than two hide each other."""
+    learned = [name for name in dict.fromkeys(map(str, r.config.method)) if name != "midpoint"]
+    differ = [
+        name
+        for name in learned
+        if any(fold.learned[name][0] is not fold.rivals["midpoint"] for fold in r.folds)
+    ]
+    return differ[:MOST_DRAWN]
+
+
 def _table(r: Results) -> Table | None:
     if not r.folds:
         return None
@@ -154,13 +167,12 @@ def _validation(r: Results, folder: RunFolder) -> list[FigureFile]:
     picture = draw.bars(values, floors, "W1 to the held-out cells", _label("held-out time", unit))
     text = "W1 per held-out time, with the deviation over draws of cells."
     files = [_save(folder, picture, "w1", text)]
-    panels = {}
+    panels, drawn = {}, _drawn(r)
     for fold in r.folds[:4]:
         sets = {"observed": as_array(fold.shots.cells(fold.held_out)[:, :2])}
         sets["midpoint"] = as_array(fold.rivals["midpoint"].cells[:, :2])
-        for name in dict.fromkeys(map(str, r.config.method)):
-            if name in fold.learned:
-                sets[name] = as_array(fold.learned[name][0].cells[:, :2])
+        for name in drawn:
+            sets[name] = as_array(fold.learned[name][0].cells[:, :2])
         panels[f"held-out time {fold.name}"] = sets
     if min(fold.shots.dim for fold in r.folds) >= 2:
         picture = draw.held_out(panels, _axes(r.problem.space))
@@ -214,15 +226,16 @@ def _trends(r: Results, folder: RunFolder) -> list[FigureFile]:
     if space.loadings is None:
         return []
     names = np.asarray(data.var_names)[space.columns].astype(str)
+    titles = np.asarray(symbols(data.var))[space.columns]
     observed = [space.genes(x) for x in shots.values]
-    chosen = _trend_genes(r.config, names, observed)
+    chosen = _trend_genes(r.config, names, titles, observed)
     simulated = space.genes(r.simulated.x)[..., chosen]
     picture = draw.gene_trends(
         as_array(r.simulated.times),
         simulated,
         as_array(shots.times),
         [x[:, chosen] for x in observed],
-        [str(name) for name in names[chosen]],
+        [str(title) for title in titles[chosen]],
         _label("time", r.problem.course.time_unit),
     )
     text = (
@@ -233,10 +246,13 @@ def _trends(r: Results, folder: RunFolder) -> list[FigureFile]:
 
 
 def _trend_genes(
-    config: Config, names: np.ndarray, observed: list[Float[np.ndarray, "_ gene"]]
+    config: Config,
+    names: np.ndarray,
+    titles: np.ndarray,
+    observed: list[Float[np.ndarray, "_ gene"]],
 ) -> np.ndarray:
-    """The genes asked for, or those whose mean changes most over time."""
-    asked = [np.flatnonzero(names == gene) for gene in config.genes]
+    """The genes asked for by name or symbol, or those whose mean changes most over time."""
+    asked = [np.flatnonzero((names == gene) | (titles == gene)) for gene in config.genes]
     known = [int(found[0]) for found in asked if len(found)]
     if known:
         return np.array(known)

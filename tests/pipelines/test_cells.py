@@ -149,13 +149,19 @@ def test_a_network_is_read_and_ranked(tmp_path):
         simulate="switch",
         simulator=SimulatorOptions(cells=40),
         holdout=("none",),
-        network=NetworkOptions(read=True, seeds=2, steps=20),
+        network=NetworkOptions(read=True, seeds=2, steps=20, estimates=2),
     )
     with pytest.raises(InputError, match="every possible one"):
         cells.run(config, tmp_path / "switch")
     out = cells.run(replace(config, simulate="trifurcation"), tmp_path / "run")
     found = figures(out)
-    assert 0 <= found["grn_auroc"]["value"] <= 1 and found["grn_auroc"]["baseline"] > 0
+    one = found["grn_auroc"]
+    assert 0 <= one["value"] <= 1 and one["baseline"] > 0 and one["n"] == 2
+    assert one["interval"][0] <= one["value"] <= one["interval"][1]
+    spearman = one["value"] - found["grn_auroc_difference/spearman"]["value"]
+    assert 0 < spearman <= one["baseline"] + 1e-9
+    assert found["grn_ap_difference/trees"]["interval"] is not None
+    assert found["plan_marginal_error"]["value"] < 1e-6
     assert found["w1_mean/otcfm"]["why"] == "no time was held out"
     assert (out / "figures" / "network.png").exists()
 
@@ -214,6 +220,38 @@ def test_bad_input_ends_in_one_sentence(file, tmp_path, capsys, flags, words):
     error = capsys.readouterr().err
     assert code == 2 and words in error and error.count("\n") == 1
     assert not out.exists()
+
+
+def test_simulated_cells_are_a_file_to_run_on(tmp_path, capsys):
+    path = tmp_path / "cells.h5ad"
+    command = [
+        "cells",
+        "simulate",
+        "--circuit",
+        "switch",
+        "--cells",
+        "30",
+        "--times",
+        "0",
+        "1",
+        "2",
+    ]
+    command += ["--readouts", "6", "--out", str(path)]
+    assert main([*command, "--json"]) == 0
+    about = json.loads(capsys.readouterr().out)
+    assert about["cells"] == 90 and about["genes"] == 8 and about["times"] == [0, 1, 2]
+    data = anndata.read_h5ad(path)
+    assert data.obs["time"].value_counts().tolist() == [30, 30, 30]
+    assert (data.X >= 0).all() and data.var_names[-1] == "readout5"
+    np.testing.assert_array_equal(data.X[:, :2], data.obsm["X_expression"])
+    assert main(command) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert main(["cells", "simulate", "--circuit", "swich", "--out", "x.h5ad"]) == 2
+    assert "swich" in capsys.readouterr().err
+    assert main(["cells", "simulate", "--cells", "2", "--out", "x.h5ad"]) == 2
+    assert "give 5 or more" in capsys.readouterr().err
+    config = replace(TINY, input=path, time_key="time", steps=5, ensemble=1)
+    assert figures(cells.run(config, tmp_path / "run"))["w1_mean/otcfm"]["value"] > 0
 
 
 def test_shuffled_labels_give_no_winner(tmp_path):

@@ -7,8 +7,10 @@ proportional fitting alternates two half-bridges of discrete Gaussian chains:
     forward    min_F E_{x_0} Var_{path | x_0} [ log F(path | x_0) - log B(path | x_K) + E(x_K) ]
 
 F starts as the reference. The forward step needs no samples of p1: the variance is taken over trajectories
-that share their start, of any origin. Part of them are drawn backward by B from a buffer of ends that MALA
-keeps close to p1, so that modes once found are not lost. Tamogashev and Malkin, Data-to-energy stochastic
+that share their start, of any origin. Part of them are drawn backward by B from a buffer of ends: half of it
+are chains of MALA that never restart, so that a mode is not lost with the paths that led to it, and half the
+latest ends of F, so that what F finds is kept. The law of the buffer does not matter to the minimum, its
+support does. Tamogashev and Malkin, Data-to-energy stochastic
 dynamics, 2025, arXiv 2509.26364; iterative proportional fitting: De Bortoli et al., Diffusion Schrödinger
 bridge, 2021, arXiv 2106.01357.
 """
@@ -114,6 +116,8 @@ def step(
         optimiser.param_groups[0]["lr"] = rate
     if turn < config.backward_steps:
         info = _backward_step(config, data, state)
+    elif state.steps_done < config.backward_steps + config.forward_steps // 2:
+        info = _first_forward_step(config, energy, state)
     else:
         info = _forward_step(config, data, energy, state)
     state.steps_done += 1
@@ -127,6 +131,17 @@ def _backward_step(config: Config, data: Tensor, state: State) -> dict[str, floa
     loss = -state.backward.log_prob(path).mean() / (config.n_steps * data.shape[1])
     found = apply_gradients(loss, state.backward, state.optimisers[1], config.gradient_norm)
     state.backward_average.update(state.backward)
+    return {"loss": found["loss"], "gradient_norm": found["gradient_norm"]}
+
+
+def _first_forward_step(config: Config, energy: Energy, state: State) -> dict[str, float]:
+    """F towards paths drawn backward from the buffer by likelihood: the reference ends so high in energy that
+    variances say little. The buffer's law need not be right, which the steps after these put right."""
+    ends = torch.cat([_refreshed(config, energy, state) for _ in range(config.paths)])
+    path = state.backward_average.module.sample(ends, state.generator)  # type: ignore[operator]
+    loss = -state.forward.log_prob(path).mean() / (config.n_steps * ends.shape[1])
+    found = apply_gradients(loss, state.forward, state.optimisers[0], config.gradient_norm)
+    state.forward_average.update(state.forward)
     return {"loss": found["loss"], "gradient_norm": found["gradient_norm"]}
 
 

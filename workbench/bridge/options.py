@@ -142,7 +142,8 @@ class DataToEnergyConfig:
                      `forward_steps` gradient steps
     starts, paths    starting points per step, and trajectories that share each of them
     off_policy       share of steps whose groups hold a trajectory drawn backward from the buffer
-    buffer_size      ends kept for those; `langevin_steps` moves of MALA are made on each batch taken
+    buffer_size      ends kept for those: half are chains of MALA, half the last ends of paths; all begin with
+                     `langevin_warmup` moves, and `langevin_steps` are made on each batch taken
     learn_variance   the kernels' variances are learned too: chains of few steps need it
     """
 
@@ -156,7 +157,7 @@ class DataToEnergyConfig:
     off_policy: float = 0.5
     buffer_size: int = 4096
     langevin_warmup: int = 200
-    langevin_steps: int = 2
+    langevin_steps: int = 5
     langevin_step_size: float = 0.2
     learn_variance: bool = True
     width: int = 64

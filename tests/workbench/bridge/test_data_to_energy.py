@@ -10,6 +10,7 @@ import torch
 
 from tests.workbench.bridge.gaussians import COVARIANCES, MEANS, bridge, end, moment_errors
 from workbench.bridge import data_to_energy
+from workbench.bridge.couplings.entropic import entropic_plan
 from workbench.bridge.gaussian_chain import GaussianChain
 from workbench.bridge.objectives.conditional_variance import conditional_variance
 from workbench.bridge.options import DataToEnergyConfig
@@ -130,6 +131,81 @@ def test_gaussian_to_gaussian_energy(generator):
 @pytest.mark.slow
 def test_gaussian_to_gaussian_energy_converges(generator):
     _check(DataToEnergyConfig(sweeps=8), 0.06, generator)
+
+
+class _Ring:
+    """Eight equal Gaussians of deviation 0.3 on a ring of radius 3, as an `Energy`; its mean is one."""
+
+    name, length_unit, known, mean_free = "ring", "1", KnownAnswers(), False
+    event_shape, degrees_of_freedom = (2,), 2
+    deviation = 0.3
+
+    def __init__(self) -> None:
+        angle = torch.arange(8) * math.pi / 4
+        self.centres = 3.0 * torch.stack([angle.cos(), angle.sin()], dim=1)
+
+    def energy(self, x):
+        return self.energy_and_force(x)[0]
+
+    def energy_and_force(self, x):
+        away = x[:, None] - self.centres
+        log_density = -away.square().sum(2) / (2 * self.deviation**2)
+        share = torch.softmax(log_density, 1)[..., None]
+        return -torch.logsumexp(log_density, 1), -(share * away).sum(1) / self.deviation**2
+
+    def initial(self, n, generator):
+        return torch.randn(n, 2, generator=generator)
+
+    def sample(self, n, generator):
+        mode = torch.randint(8, (n,), generator=generator)
+        return self.centres[mode] + self.deviation * torch.randn(n, 2, generator=generator)
+
+    def shares(self, x):
+        return torch.bincount(torch.cdist(x, self.centres).argmin(1), minlength=8) / len(x)
+
+
+RING = _Ring()
+
+
+def test_the_buffer_holds_every_mode_whatever_the_paths_forget(generator):
+    config = DataToEnergyConfig(n_steps=4, starts=32, width=8, layers=1, buffer_size=512)
+    state = data_to_energy.init(config, torch.randn(500, 2, generator=generator), RING, generator)
+    assert float(RING.shares(state.buffer).min()) > 0.05
+    assert float(RING.energy(state.buffer).mean()) < 1.5
+    first, second = state.buffer.clone().chunk(2)
+    for _ in range(20):  # paths that all end in one mode
+        data_to_energy._remember(state, RING.centres[:1].repeat(128, 1))
+    assert torch.equal(state.buffer[:256], first)
+    assert not torch.equal(state.buffer[256:], second)
+    assert float(RING.shares(state.buffer).min()) > 0.02
+
+
+@pytest.mark.slow
+def test_a_ring_of_eight_keeps_its_modes_and_the_bridge_is_schroedingers(generator):
+    """Ends against draws of the ring, and how far a path goes on average against the entropic plan."""
+    config = DataToEnergyConfig(n_steps=16, sweeps=5)
+    data = torch.randn(5000, 2, generator=generator)
+    state = data_to_energy.train(config, data, RING, generator)
+    start = torch.randn(2000, 2, generator=generator)
+    paths = state.forward_average.module.sample(start, generator)
+    true, other = RING.sample(2000, generator), RING.sample(2000, generator)
+    shares = RING.shares(paths[-1])
+    assert float((shares - 0.125).abs().max()) < 0.05
+    assert float(RING.energy(paths[-1]).mean()) < 1.8
+    floor = _w2(true, other)
+    assert _w2(paths[-1], true) < 1.8 * floor
+    plan = entropic_plan(start, true, 2.0 * config.sigma**2, generator=generator)
+    together = float((paths[0] * paths[-1]).sum(1).mean())
+    exact = float(plan.mass @ (start[plan.source] * true[plan.target]).sum(1).double())
+    assert together == pytest.approx(exact, rel=0.15)
+    back = state.backward_average.module.sample(true, generator)[0]
+    assert float((torch.cov(back.T) - torch.eye(2)).abs().max()) < 0.2
+
+
+def _w2(x, y):
+    import ot
+
+    return float(ot.emd2([], [], torch.cdist(x.double(), y.double()).square().numpy()) ** 0.5)
 
 
 def test_spaces_must_agree(generator):
