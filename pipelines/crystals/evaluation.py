@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -34,9 +34,9 @@ MEANINGS = {
     "search at equal evaluations",
     "best_formation_energy_ev_per_atom": "lowest of all samples as drawn; baseline: random search",
     "fraction_near_hull": "of the relaxed (as drawn where none are) within 0.1 eV/atom of the hull of "
-    "elements and substituted types; baseline: the substituted types themselves",
-    "relaxation_energy_drop_ev_per_atom": "mean fall of the energy in relaxation",
-    "fraction_keeping_prototype": "relaxed crystals that still match what was drawn",
+    "elements and substituted types; baseline: as many of the lowest substituted types, relaxed too",
+    "relaxation_energy_drop_ev_per_atom": "mean fall of the energy in relaxation; baseline: substituted types",
+    "fraction_keeping_prototype": "relaxed crystals that match what was drawn; baseline: substituted types",
     "n_space_groups": "groups among the samples",
     "n_elements": "elements among the samples",
     "space_group_entropy": "of the shares of groups",
@@ -92,15 +92,32 @@ class Judged:
 
 
 @dataclass(frozen=True)
+class AfterRelaxation:
+    """Crystals that were relaxed.
+
+    rows     of the batch they come from; `before_ev_per_atom` their energies there
+    kept     whether each still matches what it was
+    """
+
+    rows: Int[np.ndarray, "relaxed"]
+    before_ev_per_atom: Float[np.ndarray, "relaxed"]
+    found: Relaxed
+    kept: Bool[np.ndarray, "relaxed"]
+
+    @property
+    def drop_ev_per_atom(self) -> Float[np.ndarray, "relaxed"]:
+        return self.before_ev_per_atom - self.found.energy_ev_per_atom
+
+
+@dataclass(frozen=True)
 class Comparison:
-    """Everything the figures are made from; `relaxed_rows` are samples."""
+    """Everything the figures are made from; `relaxed` are samples, `types_relaxed` substituted types."""
 
     config: Config
     problem: Problem
     judged: Judged
-    relaxed_rows: Int[np.ndarray, "relaxed"]
-    relaxed: Relaxed | None
-    kept: Bool[np.ndarray, "relaxed"] | None
+    relaxed: AfterRelaxation | None
+    types_relaxed: AfterRelaxation | None
     novel: Bool[np.ndarray, "class"]
     search: Search | None
     substitution: Substitution
@@ -176,9 +193,7 @@ def above_hull(c: Comparison) -> Float[np.ndarray, "crystal"]:
     """Energy above the hull of the relaxed crystals, or of the best samples where none are relaxed."""
     judged = c.judged
     if c.relaxed is not None:
-        return c.substitution.hull.above_ev_per_atom(
-            fractions(c.relaxed.crystals), c.relaxed.energy_ev_per_atom
-        )
+        return _above(c, c.relaxed.found)
     rows = judged.representatives
     crystals = judged.drawn.crystals.select(rows)
     return c.substitution.hull.above_ev_per_atom(
@@ -186,24 +201,37 @@ def above_hull(c: Comparison) -> Float[np.ndarray, "crystal"]:
     )
 
 
+def _above(c: Comparison, found: Relaxed) -> Float[np.ndarray, "crystal"]:
+    return c.substitution.hull.above_ev_per_atom(
+        fractions(found.crystals), found.energy_ev_per_atom
+    )
+
+
 def _relaxed_figures(c: Comparison) -> dict[str, Figure]:
-    figures = {}
     near = above_hull(c) <= NEAR_HULL_EV_PER_ATOM
+    theirs = c.types_relaxed
     beside = None
-    if c.substitution.crystals is not None:
-        theirs = c.substitution.hull.above_ev_per_atom(
+    if theirs is not None:
+        beside = float((_above(c, theirs.found) <= NEAR_HULL_EV_PER_ATOM).mean())
+    elif c.substitution.crystals is not None:
+        above = c.substitution.hull.above_ev_per_atom(
             fractions(c.substitution.crystals), c.substitution.energies_ev_per_atom
         )
-        beside = float((theirs <= NEAR_HULL_EV_PER_ATOM).mean())
-    share = float(near.mean())
-    figures["fraction_near_hull"] = Figure(share, n=len(near), baseline=beside)
-    if c.relaxed is not None and c.kept is not None:
-        drop = c.judged.energies_ev_per_atom[c.relaxed_rows] - c.relaxed.energy_ev_per_atom
-        n = len(drop)
-        stderr = float(drop.std(ddof=1) / np.sqrt(n)) if n > 1 else None
-        name = "relaxation_energy_drop_ev_per_atom"
-        figures[name] = Figure(float(drop.mean()), stderr, n, unit="eV/atom")
-        figures["fraction_keeping_prototype"] = _share(c.kept)
+        beside = float((above <= NEAR_HULL_EV_PER_ATOM).mean())
+    figures = {"fraction_near_hull": replace(_share(near), baseline=beside)}
+    if c.relaxed is not None:
+        drop, n = c.relaxed.drop_ev_per_atom, len(c.relaxed.rows)
+        figures["relaxation_energy_drop_ev_per_atom"] = Figure(
+            float(drop.mean()),
+            float(drop.std(ddof=1) / np.sqrt(n)) if n > 1 else None,
+            n,
+            baseline=float(theirs.drop_ev_per_atom.mean()) if theirs is not None else None,
+            unit="eV/atom",
+        )
+        figures["fraction_keeping_prototype"] = replace(
+            _share(c.relaxed.kept),
+            baseline=float(theirs.kept.mean()) if theirs is not None else None,
+        )
     return figures
 
 

@@ -74,7 +74,7 @@ def write_samples(c: Comparison, folder: RunFolder) -> None:
     )
     rows = [_row(c, int(row)) for row in judged.representatives]
     _write_csv(folder.samples / "crystals.csv", _COLUMNS, rows)
-    if c.relaxed is not None and c.kept is not None:
+    if c.relaxed is not None:
         _write_relaxed(c, folder)
 
 
@@ -94,21 +94,21 @@ def _row(c: Comparison, row: int) -> list[object]:
 
 
 def _write_relaxed(c: Comparison, folder: RunFolder) -> None:
-    assert c.relaxed is not None and c.kept is not None
-    cells = structures(c.relaxed.crystals)
+    assert c.relaxed is not None
+    after = c.relaxed
+    cells = structures(after.found.crystals)
     names = [path.name for path in write_cifs(folder.samples / "relaxed", cells)]
     rows: list[list[object]] = []
-    for i, row in enumerate(c.relaxed_rows):
-        before = c.judged.energies_ev_per_atom[row]
+    for i, before in enumerate(after.before_ev_per_atom):
         rows.append(
             [
                 f"relaxed/{names[i]}",
                 cells[i].composition.reduced_formula,
                 space_group(cells[i]),
                 len(cells[i]),
-                f"{c.relaxed.energy_ev_per_atom[i]:.6f}",
+                f"{after.found.energy_ev_per_atom[i]:.6f}",
                 f"{before:.6f}",
-                bool(c.kept[i]),
+                bool(after.kept[i]),
             ]
         )
     header = (

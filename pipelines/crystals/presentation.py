@@ -223,7 +223,8 @@ def _energies(c: Comparison, folder: RunFolder) -> list[FigureFile]:
 def _hull(c: Comparison, folder: RunFolder) -> FigureFile:
     relaxed = None
     if c.relaxed is not None:
-        relaxed = (fractions(c.relaxed.crystals)[:, 1], c.relaxed.energy_ev_per_atom)
+        found = c.relaxed.found
+        relaxed = (fractions(found.crystals)[:, 1], found.energy_ev_per_atom)
     figure = draw.binary_hull(
         c.problem.elements.symbols,
         fractions(c.judged.drawn.crystals)[:, 1],
@@ -253,25 +254,26 @@ def _coverage(c: Comparison, folder: RunFolder) -> FigureFile:
 
 
 def _relaxed_lines(c: Comparison) -> list[str]:
+    assert c.relaxed is not None
     return [
-        f"The {len(c.relaxed_rows)} lowest distinct crystals, cell and atoms relaxed. The hull is that of the "
+        f"The {len(c.relaxed.rows)} lowest distinct crystals, cell and atoms relaxed. The hull is that of the "
         f"elements and of {len(c.substitution.energies_ev_per_atom)} substituted types at the best of three "
         f"volumes, by {c.problem.energy.name}: below zero means lower than all of these."
     ]
 
 
 def _relaxed(c: Comparison) -> Table:
-    assert c.relaxed is not None and c.kept is not None
-    above, rows = above_hull(c), []
-    for i, cell in enumerate(structures(c.relaxed.crystals)[:20]):
-        before = c.judged.energies_ev_per_atom[c.relaxed_rows[i]]
+    assert c.relaxed is not None
+    above, rows, after = above_hull(c), [], c.relaxed
+    for i, cell in enumerate(structures(after.found.crystals)[:20]):
+        before = after.before_ev_per_atom[i]
         rows.append(
             [
                 cell.composition.reduced_formula,
                 f"{before:.3f}",
-                f"{c.relaxed.energy_ev_per_atom[i]:.3f}",
+                f"{after.found.energy_ev_per_atom[i]:.3f}",
                 f"{above[i]:+.3f}",
-                "yes" if c.kept[i] else "no",
+                "yes" if after.kept[i] else "no",
             ]
         )
     return Table(["formula", "drawn", "relaxed", "above hull (eV/atom)", "same structure"], rows)

@@ -9,14 +9,15 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float, Int
 from pymatgen.analysis.structure_matcher import StructureMatcher
 
 from domains.crystals import judging
-from domains.crystals.relaxation import Relaxed, relax
+from domains.crystals.crystals import Crystals
+from domains.crystals.relaxation import relax
 from domains.crystals.structures import structures
 from pipelines.crystals import evaluation, files, presentation, stages, training
-from pipelines.crystals.evaluation import Comparison, Judged
+from pipelines.crystals.evaluation import AfterRelaxation, Comparison, Judged
 from pipelines.crystals.options import Config
 from pipelines.crystals.prepare import Problem
 from pipelines.crystals.references import Substitution, random_search, substitution
@@ -41,15 +42,17 @@ def work(config: Config, problem: Problem, folder: RunFolder) -> None:
     n_evaluations = problem.energy.n_evaluations
     search = random_search(config, problem, n_evaluations) if config.baseline else None
     types = substitution(config, problem, n_evaluations)
-    rows = judged.representatives[: config.relax]
-    relaxed = relax(drawn.crystals.select(rows), problem.energy) if len(rows) else None
+    order = (
+        np.argsort(types.energies_ev_per_atom, kind="stable") if config.baseline else np.array([])
+    )
     comparison = Comparison(
         config,
         problem,
         judged,
-        rows,
-        relaxed,
-        _kept(judged, rows, relaxed),
+        _relaxed(
+            config, problem, drawn.crystals, judged.energies_ev_per_atom, judged.representatives
+        ),
+        _relaxed(config, problem, types.crystals, types.energies_ev_per_atom, order),
         _novel(problem, judged, types),
         search,
         types,
@@ -93,20 +96,25 @@ def judge(problem: Problem, folder: RunFolder, drawn: Drawn) -> Judged:
     )
 
 
-def _kept(
-    judged: Judged, rows: np.ndarray, relaxed: Relaxed | None
-) -> Bool[np.ndarray, "relaxed"] | None:
-    """Which relaxed crystals still match what was drawn."""
-    if relaxed is None:
+def _relaxed(
+    config: Config,
+    problem: Problem,
+    crystals: Crystals | None,
+    energies_ev_per_atom: Float[np.ndarray, "crystal"],
+    order: Int[np.ndarray, "row"],
+) -> AfterRelaxation | None:
+    """The first `config.relax` of `order` relaxed; None where there are none."""
+    rows = order[: config.relax].astype(np.int64)
+    if crystals is None or not len(rows):
         return None
+    some = crystals.select(rows)
+    found = relax(some, problem.energy)
     matcher = StructureMatcher(primitive_cell=True, scale=True)
-    after = structures(relaxed.crystals)
+    pairs = zip(structures(some), structures(found.crystals), strict=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = [
-            matcher.fit(judged.cells[row], cell) for row, cell in zip(rows, after, strict=True)
-        ]
-    return np.array(found, dtype=np.bool_)
+        kept = np.array([matcher.fit(before, after) for before, after in pairs], dtype=np.bool_)
+    return AfterRelaxation(rows, energies_ev_per_atom[rows], found, kept)
 
 
 def _novel(problem: Problem, judged: Judged, types: Substitution) -> Bool[np.ndarray, "class"]:
