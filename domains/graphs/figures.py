@@ -88,3 +88,17 @@ def gaps_against_time(
     axes.axhline(0.0, color=_DARK, lw=0.8, ls=":")
     legend(axes)
     return figure
+
+
+def values_in_training(steps: Sequence[int], curves: Mapping[str, Sequence[float]]) -> Figure:
+    """Mean values against training steps, one panel per curve: their scales differ less than their levels."""
+    figure, panels = new_figure(7.0, 3.0, columns=len(curves))
+    for i, (axes, (name, values)) in enumerate(
+        zip(np.atleast_1d(panels), curves.items(), strict=True)
+    ):
+        axes.plot(steps, values, marker="o", ms=4, color=COLOURS[i])
+        axes.axhline(values[0], color=_DARK, lw=0.8, ls=":")
+        axes.set_title(name, fontsize=10)
+        axes.set_xlabel("step")
+        axes.set_ylabel("mean value")
+    return figure

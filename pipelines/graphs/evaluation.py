@@ -11,6 +11,7 @@ from pipelines.graphs.diversity import Diversity
 from pipelines.graphs.options import Config
 from pipelines.graphs.prepare import Problem
 from pipelines.graphs.solving import OTHERS, Line, applies, why_not
+from pipelines.graphs.training import Look
 from workbench.runs.metrics import Figure
 
 Figures = dict[str, Figure]
@@ -32,6 +33,8 @@ MEANINGS = {
     **{f"mean_value/{name}": f"mean value: {text}" for name, text in _SOLVED_BY.items()},
     **{f"mean_gap/{name}": "relative to the best known value, 0 is best" for name in _SOLVED_BY},
     **{f"seconds/{name}": "per graph" for name in _SOLVED_BY},
+    "validation_gain/single": "value of single sets after training less before, on graphs held out of it",
+    "validation_gain/best_of_20": "the same of the best of 20; for both, above 0 is better",
     "mean_best_known": "mean of the best value that any solver found",
     "mean_proven_bound": "mean of what CP-SAT proved that no set can beat",
     "distinct_optima_found": "different best known sets among the draws, over all graphs",
@@ -48,6 +51,8 @@ MEANINGS = {
 }
 
 HIGHER_IS_BETTER = (
+    "validation_gain/single",
+    "validation_gain/best_of_20",
     "distinct_optima_found",
     "optima_coverage",
     "near_optima_per_second",
@@ -57,13 +62,16 @@ HIGHER_IS_BETTER = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything the figures are made from; `diversity` has one entry per test graph."""
+    """Everything the figures are made from; `diversity` has one entry per test graph, `before` and `after` are
+    looks at the held-out graphs of training."""
 
     config: Config
     problem: Problem
     lines: dict[tuple[str, str], Line]
     diversity: Sequence[Diversity]
     training_seconds: float
+    before: Look
+    after: Look
 
     @property
     def graphs(self) -> list[str]:
@@ -101,7 +109,20 @@ def evaluate(c: Comparison) -> Figures:
     bounds = [line.bound for (_, name), line in c.lines.items() if name == "cp_sat"]
     known = [bound for bound in bounds if bound is not None]
     figures["mean_proven_bound"] = _mean(known, "CP-SAT did not run")
-    return figures | _diversity(c) | _pays(c)
+    return figures | _learned(c) | _diversity(c) | _pays(c)
+
+
+def _learned(c: Comparison) -> Figures:
+    """What training has made of the first policy, on held-out graphs, each with itself."""
+    sign = c.problem.task.sign
+    pairs = {
+        "single": (c.before.single, c.after.single),
+        "best_of_20": (c.before.best, c.after.best),
+    }
+    return {
+        f"validation_gain/{name}": _mean((sign * (after - before)).tolist())
+        for name, (before, after) in pairs.items()
+    }
 
 
 def _of_solver(c: Comparison, solver: str) -> Figures:

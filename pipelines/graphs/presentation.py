@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from domains.graphs.figures import gaps_against_time, graph_with_sets
+from domains.graphs.figures import gaps_against_time, graph_with_sets, values_in_training
 from pipelines.graphs.evaluation import Comparison, gap
 from pipelines.graphs.solving import Line
 from workbench.runs.folder import RunFolder
@@ -31,6 +31,7 @@ def sections(c: Comparison, folder: RunFolder) -> list[Section]:
         Section("What was solved", _description(c)),
         Section("In short", _verdicts(c)),
         Section("All solvers", table=_solvers(c)),
+        Section("Training", figures=_training(c, folder)),
         Section("Gap against time", figures=_gaps(c, folder)),
         Section("Graph by graph", _more_rows(c), table=_graphs(c)),
         Section("Sets", figures=_sets(c, folder)),
@@ -173,6 +174,25 @@ def _curve(c: Comparison, solver: str) -> tuple[list[float], list[float]]:
         for line, curve in zip(lines, curves, strict=True)
     ]
     return np.maximum(seconds, 1e-6).tolist(), np.mean(gaps, 0).tolist()
+
+
+def _training(c: Comparison, folder: RunFolder) -> list[FigureFile]:
+    """The looks at held-out graphs; none for a policy that was trained elsewhere."""
+    records = [r for r in folder.read_log("training") if "mean_value" in r["values"]]
+    if not records:
+        return []
+    curves = {}
+    for label, key, before in (
+        ("single sets", "mean_value", c.before.single),
+        ("best of 20", "best_value", c.before.best),
+    ):
+        curves[label] = [float(before.mean()), *(r["values"][key] for r in records)]
+    steps = [0, *(r["step"] for r in records)]
+    text = (
+        f"Mean value on {len(c.before.best)} graphs held out of training, which are no test graphs; step 0 is "
+        "the policy before training."
+    )
+    return [_save(folder, values_in_training(steps, curves), "training", text)]
 
 
 def _sets(c: Comparison, folder: RunFolder) -> list[FigureFile]:

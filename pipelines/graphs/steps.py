@@ -10,7 +10,7 @@ import torch
 from domains.graphs.policy import GraphPolicy
 from pipelines.graphs import diversity, evaluation, presentation, solving, training
 from pipelines.graphs.options import Config
-from pipelines.graphs.prepare import Problem, adopted
+from pipelines.graphs.prepare import Problem, adopted, make_policy
 from pipelines.lifecycle import finish
 from workbench.runs.files import write_text
 from workbench.runs.folder import RunFolder
@@ -26,7 +26,11 @@ def work(config: Config, problem: Problem, folder: RunFolder) -> None:
     policy = learned.policy
     lines = solving.solve_all(config, problem, policy, folder)
     looks = _diversity(config, problem, policy, lines)
-    comparison = evaluation.Comparison(config, problem, lines, looks, learned.cpu_seconds)
+    untrained = make_policy(config, problem.training)
+    validation = training.look(problem, untrained), training.look(problem, policy)
+    comparison = evaluation.Comparison(
+        config, problem, lines, looks, learned.cpu_seconds, *validation
+    )
     figures = evaluation.evaluate(comparison)
     sections = presentation.sections(comparison, folder)
     drawing = sum(line.seconds for (_, name), line in lines.items() if name.startswith("gflownet"))

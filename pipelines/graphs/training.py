@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from domains.graphs.environment import SetBuilding
@@ -69,7 +69,9 @@ def train(config: Config, problem: Problem, folder: RunFolder) -> Fitted:
         return algorithm.step(config, environment, state)
 
     def monitor(state: Any) -> Mapping[str, float]:
-        return look(problem, state.average.module)
+        seen, sign = look(problem, state.average.module), problem.task.sign
+        single, best = float(seen.single.mean()), float(seen.best.mean())
+        return {"mean_value": single, "best_value": best, "score": -sign * best}
 
     every = max(1, config.steps // config.n_evaluations)
     return fit(
@@ -83,17 +85,22 @@ def train(config: Config, problem: Problem, folder: RunFolder) -> Fitted:
     )
 
 
-def look(problem: Problem, policy: GraphPolicy) -> dict[str, float]:
-    """Mean value of single sets and of the best of 20, on held-out graphs that are no test graphs; the
-    same random numbers at every look."""
+@dataclass(frozen=True)
+class Look:
+    """Mean value of sets and of the best of `LOOKED_AT`, on each held-out graph."""
+
+    single: Float[Tensor, "graph"]
+    best: Float[Tensor, "graph"]
+
+
+def look(problem: Problem, policy: GraphPolicy) -> Look:
+    """What the policy draws on held-out graphs, which are no test graphs; the same random numbers always."""
     environment, sign = problem.looks, problem.task.sign
     n = len(environment.graphs)
     graph = torch.arange(n).repeat_interleave(LOOKED_AT)
-    generator = problem.generator(0, "look")
-    found = drawn(policy.on(environment), graph, generator)
+    found = drawn(policy.on(environment), graph, problem.generator(0, "look"))
     values = environment.value(found).view(n, LOOKED_AT)
-    best = float((sign * values).amax(1).mean())
-    return {"mean_value": float(values.mean()), "best_value": sign * best, "score": -best}
+    return Look(values.mean(1), sign * (sign * values).amax(1))
 
 
 @torch.no_grad()

@@ -48,6 +48,7 @@ def test_petersen_through_the_command_line(task, tmp_path):
     assert figures["distinct_optima_found"]["reference"] == n_optima
     assert figures["optima_coverage"]["value"] == 1.0
     assert 0 <= figures["terminal_tvd"]["value"] < 1
+    assert figures["validation_gain/single"]["n"] == preset("smoke", task).n_validation
     assert (tmp_path / "run" / "report.html").exists()
     for line in solutions(tmp_path / "run" / "samples" / "solutions.jsonl"):
         assert {"graph", "value", "vertices", "solver"} <= set(line)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from domains.graphs.figures import gaps_against_time, graph_with_sets
+from domains.graphs.figures import gaps_against_time, graph_with_sets, values_in_training
 from domains.graphs.instances import instances
 from tests.domains.graphs.graph_cases import random_graph
 
@@ -36,3 +36,10 @@ def test_gaps_have_a_line_for_each_solver():
     lines = {line.get_label(): line for line in figure.axes[0].lines}
     assert list(lines["gflownet x"].get_ydata()) == [3.0, 0.0]
     assert figure.axes[0].get_xscale() == "log" and "greedy" in lines
+
+
+def test_training_has_a_panel_for_each_curve_with_its_start():
+    figure = values_in_training([0, 5], {"single sets": [1.0, 2.0], "best of 20": [3.0, 3.5]})
+    assert [axes.get_title() for axes in figure.axes] == ["single sets", "best of 20"]
+    assert list(figure.axes[1].lines[0].get_ydata()) == [3.0, 3.5]
+    assert list(figure.axes[1].lines[1].get_ydata()) == [3.0, 3.0]
