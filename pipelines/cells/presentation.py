@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ _START = {
     "before": "the time before",
 }
 ADVERSARIAL_LOOP = "interpolant"
+GAME = {"loss": "interpolant", "discriminator": "discriminator", "regulariser": "regulariser"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -315,28 +317,34 @@ def _network(r: Results, folder: RunFolder) -> list[FigureFile]:
 
 
 def _training(r: Results, folder: RunFolder) -> list[FigureFile]:
-    """The losses of the final fits as they were logged, the adversarial game too."""
-    files = []
-    loops: dict[str, list] = {}
+    """The losses of the final fits as they were logged, and the adversarial game of the first."""
+    loops: dict[str, list[Any]] = {}
     for record in folder.read_log():
         loops.setdefault(record["loop"], []).append(record)
-    curves: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
-    for loop, records in loops.items():
-        for key in ("loss", "generator", "discriminator", "regulariser"):
-            rows = [
-                (x["step"], x["values"][key]) for x in records if x["values"].get(key) is not None
-            ]
-            if rows:
-                steps, values = np.array(rows, dtype=float).T
-                kind = "game" if ADVERSARIAL_LOOP in loop or key != "loss" else "loss"
-                curves.setdefault(kind, {})[f"{loop} {key}"] = (steps, values)
-    for kind, lines in curves.items():
-        few = dict(list(lines.items())[:6])
+    files = []
+    fits = {name: _logged(loops[name], "loss") for name in loops if ADVERSARIAL_LOOP not in name}
+    if few := dict([(name, curve) for name, curve in fits.items() if curve is not None][:6]):
         picture = draw.training_curves(few, "loss")
-        files.append(
-            _save(folder, picture, f"training_{kind}", f"Training of the final fits: {kind}.")
+        files.append(_save(folder, picture, "training_loss", "Training of the final fits."))
+    played = next((loops[name] for name in loops if ADVERSARIAL_LOOP in name), [])
+    game = {label: _logged(played, key) for key, label in GAME.items()}
+    if shown := {label: curve for label, curve in game.items() if curve is not None}:
+        text = (
+            "The interpolant of the first fit: regression on chained plans, then the game against the "
+            "discriminator, whose loss is log 2 where it cannot tell the two apart."
         )
+        picture = draw.training_curves(shown, "loss")
+        files.append(_save(folder, picture, "training_game", text))
     return files
+
+
+def _logged(records: list[Any], key: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """Steps and values of one logged quantity."""
+    rows = [(x["step"], x["values"][key]) for x in records if x["values"].get(key) is not None]
+    if not rows:
+        return None
+    steps, values = np.array(rows, dtype=float).T
+    return steps, values
 
 
 def _label(word: str, unit: str) -> str:

