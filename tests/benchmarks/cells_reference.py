@@ -87,7 +87,7 @@ def run(name: str, out: Path, extra: list[str]) -> dict[str, Any]:
     folder = out / "-".join([name, *(word.strip("-") for word in extra)])
     if not (folder / "metrics.json").exists():
         given = ["--input", str(input_file(name, out))] if name in FILES else []
-        asked = f"{FLAGS[name]} {COMMON}".split()
+        asked = f"{COMMON} {FLAGS[name]}".split()
         command = ["cells", "run", *given, *asked, *extra, "--out", str(folder)]
         if (folder / "config.yaml").exists():
             command = ["resume", str(folder)]
