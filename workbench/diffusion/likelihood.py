@@ -150,18 +150,17 @@ def _integrate(
 def _rate(
     score: Score, schedule: GeometricSchedule, probes: Tensor
 ) -> Callable[[Tensor, float], tuple[Tensor, Tensor]]:
-    """f and its divergence, all probes in one backward pass over copies of the batch."""
-    n_probes, n = probes.shape[:2]
+    """f and its divergence: one evaluation of the score, and a backward pass through it per probe."""
 
     def rate(x: Tensor, t: float) -> tuple[Tensor, Tensor]:
-        copies = x.detach().repeat(n_probes, *[1] * (x.dim() - 1)).requires_grad_(True)
-        times = x.new_full((len(copies),), t)
+        x = x.detach().requires_grad_(True)
         with torch.enable_grad():
-            s = score(copies, times)
-            directions = probes.flatten(0, 1)
-            (product,) = torch.autograd.grad((s * directions).sum(), copies)
-        trace = (product * directions).flatten(1).sum(1).view(n_probes, n).sum(0)
+            s = score(x, x.new_full((len(x),), t))
+        trace = x.new_zeros(len(x))
+        for probe in probes:
+            (product,) = torch.autograd.grad(s, x, probe, retain_graph=True)
+            trace += (product * probe).flatten(1).sum(1)
         half = -0.5 * float(schedule.rate(torch.tensor(t, dtype=torch.float64)))
-        return half * s[:n].detach(), half * trace
+        return half * s.detach(), half * trace
 
     return rate
