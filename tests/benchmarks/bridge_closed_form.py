@@ -4,7 +4,7 @@
 bridge. OT-CFM: energy of its paths and end points against optimal transport. Every figure is an error in
 percent of what `UNITS` says; the last line is the worst of each kind beside what is asked of it.
 
-    python -m tests.benchmarks.bridge_closed_form [CELLS]
+    python -m tests.benchmarks.bridge_closed_form [CELLS [STEPS]]
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from workbench.bridge.model import BridgeModel
 from workbench.bridge.options import BridgeConfig, CouplingConfig, Method
 from workbench.bridge.simulation import ode, path_energy, sde
 
-CELLS, PATHS = 50_000, 50_000
-STEPS, BATCH = 6000, 1024
+CELLS, PATHS = 50_000, 30_000
+STEPS, BATCH = 3000, 1024
 BETWEEN = (0.25, 0.5, 0.75)
 ASKED = {"mean": 3.0, "covariance": 3.0, "path_energy": 3.0, "end_point": 2.0}
 UNITS = {
@@ -42,12 +42,12 @@ UNITS = {
 }
 
 
-def train(method: Method, sigma: float, n_cells: int) -> BridgeModel:
+def train(method: Method, sigma: float, n_cells: int, steps: int) -> BridgeModel:
     generator = torch.Generator().manual_seed(0)
     config = BridgeConfig(
         method=method,
         sigma=sigma,
-        steps=STEPS,
+        steps=steps,
         batch=BATCH,
         learning_rate=3e-3,
         coupling=CouplingConfig(tolerance=5e-3),
@@ -56,14 +56,14 @@ def train(method: Method, sigma: float, n_cells: int) -> BridgeModel:
     return training.train(config, cells, TIMES, generator, frame=FRAME)
 
 
-def schroedinger(sigma: float, n_cells: int) -> Iterator[dict[str, float]]:
+def schroedinger(sigma: float, n_cells: int, steps: int) -> Iterator[dict[str, float]]:
     """Errors of [SF]2M at the times between."""
     began = time.process_time()
-    model = train("sf2m", sigma, n_cells)
+    model = train("sf2m", sigma, n_cells, steps)
     trained = time.process_time() - began
     generator = torch.Generator().manual_seed(1)
     times = torch.tensor([0.0, *BETWEEN])
-    paths = sde(model, end(0, PATHS, generator), times, sigma, generator, steps=25)
+    paths = sde(model, end(0, PATHS, generator), times, sigma, generator, steps=10)
     for t, x in zip(BETWEEN, paths.x[1:], strict=True):
         mean, covariance = moment_errors(x, bridge(sigma), t)
         yield {
@@ -76,16 +76,16 @@ def schroedinger(sigma: float, n_cells: int) -> Iterator[dict[str, float]]:
         }
 
 
-def transport(n_cells: int) -> dict[str, float]:
+def transport(n_cells: int, steps: int) -> dict[str, float]:
     """Errors of OT-CFM."""
     import ot
 
     began = time.process_time()
-    model = train("otcfm", 0.0, n_cells)
+    model = train("otcfm", 0.0, n_cells, steps)
     trained = time.process_time() - began
     start = end(0, PATHS, torch.Generator().manual_seed(1))
     squared = bridge(0.0).transport_cost()
-    energy = path_energy(model, start, 0.0, 1.0, steps=20)
+    energy = path_energy(model, start, 0.0, 1.0, steps=10)
     moved = ode(model, start, TIMES, tolerance=1e-6).x[-1].double()
     moments = moved.mean(0).numpy(), MEANS[1].numpy()
     spreads = torch.cov(moved.T).numpy(), COVARIANCES[1].numpy()
@@ -97,12 +97,12 @@ def transport(n_cells: int) -> dict[str, float]:
     }
 
 
-def main(n_cells: int) -> None:
+def main(n_cells: int = CELLS, steps: int = STEPS) -> None:
     torch.set_num_threads(1)
-    found = [transport(n_cells)]
+    found = [transport(n_cells, steps)]
     print(json.dumps(found[0]), flush=True)
     for sigma in (0.5, 1.0):
-        for one in schroedinger(sigma, n_cells):
+        for one in schroedinger(sigma, n_cells, steps):
             print(json.dumps(one), flush=True)
             found.append(one)
     for name, asked in ASKED.items():
@@ -111,4 +111,4 @@ def main(n_cells: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else CELLS)
+    main(*map(int, sys.argv[1:]))
