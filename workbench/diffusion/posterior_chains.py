@@ -6,7 +6,7 @@ Where h is large against the target's stiffest scale, importance sampling of the
 
 leaves one draw of thousands. But x was made as x_0 + sqrt(h) eps from a sample x_0 of the buffer, and
 x_0 is an exact draw of p(z | x) wherever the buffer already follows the target. So K chains start at
-x_0 and make moves that leave p(z | x) invariant: first, where h is above the square of the target's
+x_0 and make moves that leave p(z | x) invariant: first, where the noise is above twice the target's
 fine length (below, the posterior has one mode), each chooses by importance weight between x_0
 and M fresh draws of the Gaussian posterior of `score_target` (iterated sampling-importance-resampling,
 Andrieu, Lee and Vihola, 2018, arXiv 1312.6432), which carries it between modes; then J Hamiltonian
@@ -36,6 +36,8 @@ FIRST_STEP = 0.35
 # any thermal force, and short of what throws a chain out of a clash.
 FORCE_REACH = 30.0
 HUGE = 1e12
+# Noise, in fine lengths, above which a posterior may have several modes.
+WIDE = 2.0
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class PosteriorChainOptions:
     n_moves          J, trajectories of each; the second half are the draws
     n_leapfrog       L, leapfrog steps of a trajectory
     fine_length      length below which the target is smooth: the scale of its stiffest mode
-    n_global         M, fresh draws that every chain chooses from at first, where h > fine_length^2
+    n_global         M, fresh draws that every chain chooses from at first, at noise above 2 fine_length
     proposal_length  standard deviation of the Gaussian that stands for the target in those draws
     """
 
@@ -67,7 +69,7 @@ def posterior_chains(
     """Draws z [batch, draw, *event] of equal weight and forces -grad u there. The step is adapted per
     x, in the first half of the moves alone."""
     z = clean[:, None].expand(-1, options.n_chains, *clean.shape[1:]).contiguous()
-    wide = variance > options.fine_length**2
+    wide = variance > (WIDE * options.fine_length) ** 2
     if options.n_global and bool(wide.any()):
         z[wide] = _global_move(energy, z[wide], x[wide, None], variance[wide], options, generator)
     shape = z.shape
