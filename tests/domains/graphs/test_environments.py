@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import networkx
 import numpy as np
 import pytest
 import torch
 
 from domains.graphs.enumerable import Enumerated, all_sets
 from domains.graphs.environment import SetBuilding
-from domains.graphs.graphs import FIXED_IN, FIXED_OUT, with_fixed
+from domains.graphs.graphs import FIXED_IN, FIXED_OUT, Graph, make_graph, with_fixed
 from tests.domains.graphs.graph_cases import TASKS, neighbours, random_graph, small_graphs
 from workbench.errors import InputError
 from workbench.gflownet import exact
@@ -91,16 +92,42 @@ def test_moves_parents_and_objects(name, number):
         assert value == pytest.approx(worth(task, prepared, chosen), abs=1e-9)
 
 
-@pytest.mark.parametrize("name", TASKS)
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_uniform_parents_give_the_exact_law(name, seed):
+def check_law(name: str, drawn: Graph) -> None:
     """P_B sums to one over real parents, and the policy that balances it draws objects as R / Z."""
-    environment = Enumerated(TASKS[name], random_graph(8, seed))
+    environment = Enumerated(TASKS[name], drawn)
     graph = exact.state_graph(environment)
     log_pb = exact.uniform_policy(graph.backward_mask)
     check_backward_policy(environment, graph, log_pb)
     law = exact.log_visits(graph, exact.optimal_policy(graph, log_pb))
     assert torch.allclose(law[graph.terminal], graph.log_target[graph.terminal], atol=1e-9)
+
+
+@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_uniform_parents_give_the_exact_law(name, seed):
+    check_law(name, random_graph(8, seed))
+
+
+@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize(
+    "n",
+    [1, 2, 3, 4, pytest.param(5, marks=pytest.mark.slow), pytest.param(6, marks=pytest.mark.slow)],
+)
+def test_the_law_is_exact_on_every_graph_of_so_many_vertices(name, n):
+    """All graphs up to isomorphism: 1, 2, 4, 11, 34 and 156 of them."""
+    known = [graph for graph in networkx.graph_atlas_g() if graph.number_of_nodes() == n]
+    assert len(known) == [1, 2, 4, 11, 34, 156][n - 1]
+    for graph in known:
+        check_law(name, make_graph(str(graph), n, np.array(graph.edges, dtype=int).reshape(-1, 2)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TASKS)
+def test_the_law_is_exact_on_graphs_of_seven_and_eight_vertices(name):
+    """Of all densities, with and without weights."""
+    for seed in range(20):
+        for n in (7, 8):
+            check_law(name, random_graph(n, seed, (seed + 1) / 21, weighted=seed % 2 == 0))
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -162,8 +189,6 @@ def test_local_search_gives_objects_that_are_no_worse(name, generator):
     ],
 )
 def test_what_cannot_be_solved_is_refused(name, inside, outside, words):
-    from domains.graphs.graphs import make_graph
-
     square = make_graph("square", 4, np.array([[0, 1], [1, 2], [2, 3], [3, 0]]))
     with pytest.raises(InputError, match=words):
         SetBuilding(TASKS[name], [with_fixed(square, inside, outside)])
