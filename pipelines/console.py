@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -67,9 +68,10 @@ def print_figures(figures: Mapping[str, Figure]) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("unit", no_wrap=True)
     for name, figure in figures.items():
-        value = "-" if figure.value is None else short(figure.value)
-        numbers = (figure.stderr, figure.n, figure.floor, figure.baseline, figure.reference)
-        table.add_row(name, value, *map(short, numbers), figure.unit or "")
+        value = "-" if figure.value is None else short(figure.value, figure.stderr)
+        spreads = (short(figure.stderr), short(figure.n), short(figure.floor))
+        beside = (short(x, figure.stderr) for x in (figure.baseline, figure.reference))
+        table.add_row(name, value, *spreads, *beside, figure.unit or "")
     console = Console(markup=False, highlight=False)
     needed = console.measure(table, options=console.options.update(max_width=1000)).maximum
     console.width = max(console.width, needed)
@@ -79,8 +81,13 @@ def print_figures(figures: Mapping[str, Figure]) -> None:
             print(f"  {name}: {figure.why}")
 
 
-def short(number: float | None) -> str:
-    """Four significant digits, whole numbers in full; empty for None."""
-    if number is None:
-        return ""
-    return f"{number:d}" if isinstance(number, int) else f"{number:.4g}"
+def short(number: float | None, error: float | None = None) -> str:
+    """Four significant digits, or as many as reach the first one of `error`; whole numbers in full; empty
+    for None."""
+    if number is None or isinstance(number, int):
+        return "" if number is None else f"{number:d}"
+    digits = 4
+    if error and number and math.isfinite(number):
+        places = math.floor(math.log10(abs(number))) - math.floor(math.log10(error))
+        digits = min(max(digits, 1 + places), 12)
+    return f"{number:.{digits}g}"
