@@ -20,7 +20,7 @@ from workbench.errors import InputError
 from workbench.runs.files import read_json, write_json, write_text
 from workbench.runs.folder import read_config
 from workbench.runs.metrics import Figure, read_metrics
-from workbench.runs.verdicts import ABSENT, format_value, judge, summary
+from workbench.runs.verdicts import ABSENT, format_beside, format_value, judge, summary
 
 _MEDIA_TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
 
@@ -169,8 +169,8 @@ def _rows(
                 meaning=meanings.get(name, ""),
                 value=format_value(figure.value, figure.stderr),
                 floor=_optional(figure.floor),
-                baseline=_optional(figure.baseline),
-                reference=_optional(figure.reference),
+                baseline=_optional(figure.baseline, figure.stderr),
+                reference=_optional(figure.reference, figure.stderr),
                 unit=figure.unit or "",
                 n=_optional(figure.n),
                 good=verdict.good,
@@ -180,8 +180,8 @@ def _rows(
     return rows
 
 
-def _optional(number: float | int | None) -> str:
-    return "" if number is None else format_value(number)
+def _optional(number: float | int | None, stderr: float | None = None) -> str:
+    return "" if number is None else format_beside(number, stderr)
 
 
 def _cell(figure: Figure | None) -> tuple[str, str]:

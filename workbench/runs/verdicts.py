@@ -114,11 +114,23 @@ def summary(figures: Mapping[str, Figure], higher_is_better: frozenset[str]) -> 
 
 def format_value(value: float | int | None, stderr: float | None = None) -> str:
     """`-42.93 ± 0.02`: the error to two digits, the value to the same place."""
-    if value is None:
-        return ABSENT
-    if not stderr:
-        return f"{value:,d}" if isinstance(value, int) else f"{value:.4g}"
-    places = max(0, 1 - math.floor(math.log10(stderr)))
+    if value is None or not stderr:
+        return format_beside(value, None)
+    places = _places(stderr)
     if places > 12 or abs(value) >= 1e9:
         return f"{value:.6g} ± {stderr:.2g}"
     return f"{value:,.{places}f} ± {stderr:.{places}f}"
+
+
+def format_beside(number: float | int | None, stderr: float | None) -> str:
+    """A number to compare a value of this error with, to the same place; without one, four digits."""
+    if number is None:
+        return ABSENT
+    if stderr and _places(stderr) <= 12 and abs(number) < 1e9:
+        return f"{number:,.{_places(stderr)}f}"
+    return f"{number:,d}" if isinstance(number, int) else f"{number:.4g}"
+
+
+def _places(stderr: float) -> int:
+    """Decimal places down to the second digit of the error."""
+    return max(0, 1 - math.floor(math.log10(stderr)))
