@@ -67,15 +67,21 @@ def cp_sat(task: Task, graph: Graph, seconds: float) -> Solution:
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
     solver.parameters.random_seed = 0
-    began = time.process_time()
+    began, curve = time.process_time(), []
+
+    class Watcher(cp_model.CpSolverSolutionCallback):  # type: ignore[misc, name-defined]
+        def on_solution_callback(self) -> None:
+            curve.append((time.process_time() - began, self.objective_value / scale))
+
     with _stopped_after(solver, seconds):
-        status = solver.solve(model)
+        status = solver.solve(model, Watcher())
     took = time.process_time() - began
     bound = solver.best_objective_bound / scale
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         return Solution(None, None, took, bound)
     found = np.array([bool(solver.value(x)) for x in chosen])
-    return Solution(found, solver.objective_value / scale, took, bound)
+    value = solver.objective_value / scale
+    return Solution(found, value, took, bound, (*curve, (took, value)))
 
 
 @contextlib.contextmanager

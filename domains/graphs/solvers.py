@@ -43,12 +43,14 @@ class Solution:
     value     in the units of the weights
     seconds   of processor time, None for a solver without a clock of its own
     bound     what the solver proved that no solution can beat
+    curve     (seconds, best value so far) whenever it became better, and at the end
     """
 
     chosen: Bool[np.ndarray, "vertex"] | None
     value: float | None
     seconds: float
     bound: float | None = None
+    curve: tuple[tuple[float, float], ...] = ()
 
 
 class Solver:
@@ -116,7 +118,7 @@ def restarts(
     n         tries; or
     seconds   processor time after which no further batch of tries begins
     """
-    began, done, record = time.process_time(), 0, None
+    began, done, record, curve = time.process_time(), 0, None, []
     for size in _batches(n):
         chosen = solver.greedy(solver.noise(size, random), blind)
         if search:
@@ -125,10 +127,12 @@ def restarts(
         done += size
         if record is None or solver.task.sign * (value - record[0]) > 0:
             record = value, best
+            curve.append((time.process_time() - began, value))
         if seconds is not None and time.process_time() - began >= seconds:
             break
     assert record is not None
-    return Solution(record[1], record[0], time.process_time() - began), done
+    took = time.process_time() - began
+    return Solution(record[1], record[0], took, curve=(*curve, (took, record[0]))), done
 
 
 def _batches(n: int | None) -> Iterator[int]:
@@ -151,6 +155,7 @@ def tabu(solver: Solver, random: np.random.Generator, seconds: float) -> Solutio
     n = len(chosen)
     free_at, now, chunk = np.zeros(n, dtype=np.int64), 0, 2000
     value = record = float(solver.values(chosen[None])[0])
+    curve = [(time.process_time() - began, record)]
     while time.process_time() - began < seconds:
         tenure = n // 50 + random.integers(1, LONGEST_TENURE + 1, chunk)
         candidate = chosen.copy()
@@ -159,6 +164,8 @@ def tabu(solver: Solver, random: np.random.Generator, seconds: float) -> Solutio
         )
         if value + gained > record + _search_kernels.SMALLEST_GAIN:
             record, best = value + gained, candidate
+            curve.append((time.process_time() - began, record))
         value = float(solver.values(chosen[None])[0])
         now += chunk
-    return Solution(best, float(solver.values(best[None])[0]), time.process_time() - began)
+    took, record = time.process_time() - began, float(solver.values(best[None])[0])
+    return Solution(best, record, took, curve=(*curve, (took, record)))

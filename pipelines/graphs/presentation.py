@@ -15,6 +15,7 @@ from workbench.runs.verdicts import format_value
 MOST_ROWS = 30
 SETS_DRAWN = 3
 LARGEST_DRAWN = 400  # vertices
+_SHORTEST, _POINTS = 1e-6, 9  # of a curve of gaps: seconds, and points
 IN_TABLE = (
     "gflownet_best_of_",
     "gflownet_local_search",
@@ -155,25 +156,26 @@ def _gaps(c: Comparison, folder: RunFolder) -> list[FigureFile]:
             lines[solver] = (seconds, gaps)
     figure = gaps_against_time(lines)
     text = (
-        "Mean gap to the best known value against seconds per graph. Lines: after 1, 2, 5, ... sets of the "
-        "policy."
+        "Mean gap to the best known value against seconds per graph, from when every graph has a set; of the "
+        "policy after 1, 2, 5, ... sets."
     )
     return [_save(folder, figure, "gap_time", text)]
 
 
 def _curve(c: Comparison, solver: str) -> tuple[list[float], list[float]]:
     lines = [c.lines[graph, solver] for graph in c.graphs if (graph, solver) in c.lines]
-    curves = [
-        line.curve or [(line.seconds, line.value)] for line in lines if line.value is not None
-    ]
-    if len(curves) < len(lines) or len({len(curve) for curve in curves}) != 1:
+    solved = [line for line in lines if line.value is not None]
+    if len(solved) < len(lines):
         return [], []
-    seconds = np.mean([[point[0] for point in curve] for curve in curves], 0)
-    gaps = [
-        [100 * gap(value, c.best(line.graph)) for _, value in curve]
-        for line, curve in zip(lines, curves, strict=True)
-    ]
-    return np.maximum(seconds, 1e-6).tolist(), np.mean(gaps, 0).tolist()
+    curves = [np.array(line.curve or [(line.seconds, line.value)]) for line in solved]
+    first = max(max(curve[0, 0] for curve in curves), _SHORTEST)  # when all graphs have a set
+    last = max(float(np.mean([line.seconds for line in solved])), first)
+    times = np.geomspace(first, last, _POINTS) if last > 1.05 * first else np.array([last])
+    gaps = []
+    for line, curve in zip(solved, curves, strict=True):
+        at = (np.searchsorted(curve[:, 0], times, side="right") - 1).clip(0)
+        gaps.append([100 * gap(value, c.best(line.graph)) for value in curve[at, 1]])
+    return times.tolist(), np.mean(gaps, 0).tolist()
 
 
 def _training(c: Comparison, folder: RunFolder) -> list[FigureFile]:

@@ -294,4 +294,4 @@ def _running_best(
 
 def _line(graph: str, name: str, found: Solution, n: int) -> Line:
     vertices = [] if found.chosen is None else np.flatnonzero(found.chosen).tolist()
-    return Line(graph, name, found.value, found.seconds, vertices, found.bound, n)
+    return Line(graph, name, found.value, found.seconds, vertices, found.bound, n, [*found.curve])

@@ -140,3 +140,15 @@ def test_kamis_knows_two_tasks_and_extras_may_be_absent(monkeypatch):
     for solve in (exact_solvers.kamis, exact_solvers.cp_sat):
         with pytest.raises(InputError, match=r"not installed: pip install"):
             solve(TASKS["mis"], graph, 1.0)
+
+
+def test_curves_get_better_and_end_with_the_solution():
+    task, random = TASKS["cut"], np.random.default_rng(3)
+    solver = Solver(task, instances("er-small", 1, 0)[0])
+    found = [restarts(solver, random, seconds=0.02, blind=True)[0], tabu(solver, random, 0.02)]
+    if exact_solvers.is_installed("ortools"):
+        found.append(exact_solvers.cp_sat(task, solver.graph, 0.3))
+    for solution in found:
+        seconds, values = np.array(solution.curve).T
+        assert (np.diff(seconds) >= 0).all() and (np.diff(values) >= 0).all()
+        assert solution.curve[-1] == (solution.seconds, solution.value)
