@@ -69,7 +69,7 @@ def cp_sat(task: Task, graph: Graph, seconds: float) -> Solution:
     solver.parameters.random_seed = 0
     began, curve = time.process_time(), []
 
-    class Watcher(cp_model.CpSolverSolutionCallback):  # type: ignore[misc, name-defined]
+    class Watcher(cp_model.CpSolverSolutionCallback):  # type: ignore[name-defined]
         def on_solution_callback(self) -> None:
             curve.append((time.process_time() - began, self.objective_value / scale))
 

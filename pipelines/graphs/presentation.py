@@ -167,7 +167,7 @@ def _curve(c: Comparison, solver: str) -> tuple[list[float], list[float]]:
     solved = [line for line in lines if line.value is not None]
     if len(solved) < len(lines):
         return [], []
-    curves = [np.array(line.curve or [(line.seconds, line.value)]) for line in solved]
+    curves = [np.array([*line.curve, (line.seconds, line.value)], dtype=float) for line in solved]
     first = max(max(curve[0, 0] for curve in curves), _SHORTEST)  # when all graphs have a set
     last = max(float(np.mean([line.seconds for line in solved])), first)
     times = np.geomspace(first, last, _POINTS) if last > 1.05 * first else np.array([last])
