@@ -16,6 +16,7 @@ from pipelines import cells
 from pipelines.cells.options import FateOptions, NetworkOptions, SimulatorOptions
 from pipelines.cells.validation import first_within
 from pipelines.cli import main
+from tests.pipelines.finished import blank_picture
 from workbench.errors import InputError
 
 TINY = replace(
@@ -34,6 +35,12 @@ TINY = replace(
 
 def figures(run: Path) -> dict:
     return json.loads((run / "metrics.json").read_text())
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(monkeypatch):
+    """Only the shared run below draws."""
+    monkeypatch.setattr("pipelines.cells.presentation.save", blank_picture)
 
 
 @pytest.fixture(scope="module")
