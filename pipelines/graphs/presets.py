@@ -30,7 +30,7 @@ def preset(name: Preset, task: str = "mis") -> Config:
         objective="log-variance",
         backward="learned",
         learning_rate=2e-3,
-        temperature=TemperatureConfig(final=40.0),
+        temperature=TemperatureConfig(final=16.0 if task == "clique" else 40.0),
         network=NetworkConfig(width=32, layers=2),
         gradient_norm=5.0,
         steps=200 if task == "cut" else 800,

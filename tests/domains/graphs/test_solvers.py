@@ -142,6 +142,14 @@ def test_kamis_knows_two_tasks_and_extras_may_be_absent(monkeypatch):
             solve(TASKS["mis"], graph, 1.0)
 
 
+def test_cp_sat_proves_a_dominating_set_soon():
+    """Only with clauses in its linear relaxation; with the defaults it has no bound after many seconds."""
+    pytest.importorskip("ortools")
+    graph = instances("ba-small", 1, 2)[0]
+    found = exact_solvers.cp_sat(TASKS["mds"], graph, 20.0)
+    assert found.value == found.bound == 31.0 and found.seconds < 20.0
+
+
 def test_curves_get_better_and_end_with_the_solution():
     task, random = TASKS["cut"], np.random.default_rng(3)
     solver = Solver(task, instances("er-small", 1, 0)[0])
