@@ -28,6 +28,7 @@ OTHER_DRAWS = 5
 MOST_FOR_ENERGY = 1000
 
 MEANINGS = {
+    "w1_room": "noise floor over the midpoint's W1; above 0.9 there is no room for a win",
     "path_energy": "final fit: integral of the squared speed, summed over intervals; reference: W2 squared",
     "plan_marginal_error": "final fit: largest L1 error of a coupling's marginals",
     "plan_duality_gap": "final fit: largest relative duality gap of a coupling as it was solved",
@@ -105,6 +106,7 @@ def validation_figures(
     names = [*_methods(config), *RIVALS]
     for name in dict.fromkeys(names):
         figures[f"w1_mean/{name}"] = _mean_over_times(name, found)
+    figures["w1_room"] = _room(figures["w1_mean/midpoint"])
     for name in _methods(config):
         if name != "midpoint":
             figures[f"w1_difference_to_midpoint/{name}"] = _difference(config, problem, name, found)
@@ -139,6 +141,12 @@ def _spread(values: Float[Tensor, "seed draw"]) -> float | None:
     over_draws = float(values.mean(0).var()) if values.shape[1] > 1 else 0.0
     over_seeds = float(values.mean(1).var()) / len(values) if len(values) > 1 else 0.0
     return (over_draws + over_seeds) ** 0.5 or None
+
+
+def _room(midpoint: Figure) -> Figure:
+    """Floor over midpoint: near one, no prediction can be better but by being narrower than the cells."""
+    assert midpoint.floor is not None and midpoint.value is not None
+    return Figure(midpoint.floor / midpoint.value, n=midpoint.n)
 
 
 def _mean_over_times(name: str, found: list[Distances]) -> Figure:

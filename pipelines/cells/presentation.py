@@ -29,6 +29,7 @@ from workbench.runs.verdicts import format_value
 
 N_GENES = 5
 MOST_DRAWN = 2
+NO_ROOM = 0.9
 _START = {
     "both": "both neighbouring times, forward from the one before and backward from the one after,",
     "before": "the time before",
@@ -124,7 +125,13 @@ def _verdict(r: Results, name: str) -> list[str]:
         return []
     low, high = figure.interval
     words = "cannot be told from the midpoint"
-    if high < 0:
+    room = r.figures["w1_room"].value
+    if high < 0 and room is not None and room > NO_ROOM:
+        words = (
+            "reads nearer than the midpoint, which is no win: the midpoint is at the noise floor already, "
+            "where a cloud that is merely narrower reads nearer"
+        )
+    elif high < 0:
         words = "is better than the midpoint"
     elif low > 0:
         words = "is worse than the midpoint: the unlearned prediction wins"
