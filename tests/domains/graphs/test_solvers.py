@@ -155,7 +155,7 @@ def test_curves_get_better_and_end_with_the_solution():
     solver = Solver(task, instances("er-small", 1, 0)[0])
     found = [restarts(solver, random, seconds=0.02, blind=True)[0], tabu(solver, random, 0.02)]
     if exact_solvers.is_installed("ortools"):
-        found.append(exact_solvers.cp_sat(TASKS["mis"], solver.graph, 2.0))
+        found.append(exact_solvers.cp_sat(TASKS["mis"], solver.graph, 0.5))
     for solution in found:
         seconds, values = np.array(solution.curve).T
         assert (np.diff(seconds) >= 0).all() and (np.diff(values) >= 0).all()
