@@ -24,6 +24,7 @@ NEAR_HULL_EV_PER_ATOM = 0.1
 MEANINGS = {
     "fraction_valid": "no two atoms within 0.5 A, and a volume",
     "fraction_neutral": "neutral with one oxidation state per element (SMACT, ICSD 2024, no zeros)",
+    "fraction_redrawn": "draws with atoms too close or with more symmetry than their group, drawn again",
     "fraction_unique": "distinct by StructureMatcher (primitive, scaled) over all samples",
     "fraction_novel": "distinct structures that match no known one",
     "symmetry_fidelity": "written CIF files in which spglib finds the sampled group at 0.01 A",
@@ -147,6 +148,7 @@ def evaluate(c: Comparison) -> dict[str, Figure]:
     figures = {
         "fraction_valid": _share(judging.valid(crystals)),
         "fraction_neutral": _share(judging.neutral(crystals)),
+        "fraction_redrawn": Figure(c.judged.drawn.redrawn, n=n),
         "fraction_unique": Figure(len(judged.representatives) / n, n=n),
         "fraction_novel": _share(c.novel),
         "symmetry_fidelity": _share(judged.faithful),

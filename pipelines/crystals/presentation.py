@@ -52,12 +52,19 @@ def _description(c: Comparison) -> list[str]:
         f"{config.window[1]:g} eV/atom",
         "density": f"exp({beta} rho), rho the density in g/cm3",
     }
-    return [
+    lines = [
         f"Crystals of {names}, up to {config.max_atoms} atoms in the primitive cell, {groups}, in proportion "
         f"to {rewards[config.target]}. This is a preference, not thermodynamics.",
-        f"Energies: {problem.energy.name}. Energies above {worst:g} eV/atom count as that. Crystals with atoms "
-        "closer than 0.7 times the sum of covalent radii, or with more symmetry than their group, count as "
-        "worse: masks forbid them as far as they can without dead ends, what is left is rare.",
+        f"Energies: {problem.energy.name}. Energies above {worst:g} eV/atom count as that.",
+    ]
+    if problem.stages is not None:
+        return lines
+    return [
+        *lines,
+        "Crystals with atoms closer than 0.7 times the sum of covalent radii are no part of the law, nor are "
+        "orbits with more symmetry than their group: a crystal counts in one group, its own. Masks forbid "
+        "both as far as they can without dead ends, the reward of training counts what is left as worse, and "
+        f"{c.judged.drawn.redrawn:.1%} of the final draws were drawn again for it.",
         "The reward is divided by the number of equivalent choices of sites, so it is a law over crystals: "
         "exact where settings are exchanged by shifts or axes, approximate for further choices of axes in "
         "triclinic and monoclinic cells. Mirror images count as one crystal.",

@@ -16,10 +16,11 @@ from domains.crystals.environment import CrystalState
 from domains.crystals.ionic import IonicEnergy
 from domains.crystals.playground import Playground
 from domains.crystals.policy import CrystalPolicy
-from domains.crystals.reward import RewardConfig
+from domains.crystals.reward import RewardConfig, allowed
 from pipelines.crystals import rounds
 from pipelines.crystals.options import Config
 from pipelines.crystals.prepare import Problem, generator
+from workbench.errors import InputError
 from workbench.gflownet import algorithm, rollout, states
 from workbench.gflownet.evaluation import total_variation
 from workbench.gflownet.options import GFlowNetConfig
@@ -29,6 +30,7 @@ from workbench.training.fit import Fitted, fit
 
 _PLAYGROUND_BETA = 2.0
 _BACKWARD_DRAWS = 8
+_MOST_DRAWS = 30  # for each crystal asked for
 
 
 def train(config: Config, problem: Problem, folder: RunFolder) -> Fitted:
@@ -70,20 +72,44 @@ class Drawn:
     log_probability   of each one's description (orbits, and density of its numbers), by importance over
                       ways to build it
     log_reward        what the sampler learned from
+    redrawn           share of the draws that were no crystals of the target and were drawn again
     """
 
     state: CrystalState
     crystals: Crystals
     log_probability: Float[np.ndarray, "crystal"]
     log_reward: Float[np.ndarray, "crystal"]
+    redrawn: float = 0.0
 
 
 def draw(problem: Problem, policy: Any, n: int, random: torch.Generator) -> Drawn:
-    """`n` crystals of the policy itself; none is dropped."""
-    drawn = algorithm.sample(problem.environment, policy, n, random)
-    crystals = problem.environment.crystals(drawn.final)
-    likelihood = log_probability(problem, policy, drawn.final, random)
-    return Drawn(drawn.final, crystals, likelihood, drawn.log_reward.double().numpy())
+    """`n` crystals of the policy. What no mask can forbid without dead ends is drawn again: atoms too close,
+    and orbits with more symmetry than their group. The law is that of the policy given neither. Fewer than
+    `n` where thirty times as many draws do not hold them.
+
+    Raises InputError where they hold none."""
+    environment = problem.environment
+    kept: list[CrystalState] = []
+    rewards: list[Tensor] = []
+    n_drawn = n_kept = 0
+    while n_kept < n and n_drawn < _MOST_DRAWS * n:
+        drawn = algorithm.sample(environment, policy, n, random)
+        good = torch.from_numpy(allowed(environment.crystals(drawn.final)))
+        good &= environment.orbits.has_own_symmetry(drawn.final.orbits)
+        rows = good.nonzero().squeeze(1)
+        kept.append(states.select(drawn.final, rows))
+        rewards.append(drawn.log_reward[rows])
+        n_drawn, n_kept = n_drawn + n, n_kept + len(rows)
+    if not n_kept:
+        raise InputError(
+            f"none of {n_drawn:,} draws keeps its atoms apart in the symmetry of its group: train longer with "
+            "--steps, or allow other space groups"
+        )
+    final = states.select(states.concatenate(kept), torch.arange(min(n, n_kept)))
+    share = n_kept / n_drawn
+    likelihood = log_probability(problem, policy, final, random) - np.log(share)
+    log_reward = torch.cat(rewards)[:n].double().numpy()
+    return Drawn(final, environment.crystals(final), likelihood, log_reward, 1.0 - share)
 
 
 @torch.no_grad()

@@ -50,6 +50,8 @@ def test_a_run_writes_what_others_rely_on_and_gives_more_samples(tmp_path):
     figures = metrics(out)
     assert all(figures[name]["value"] is not None for name in NAMED)
     assert figures["fraction_neutral"]["value"] == 1.0
+    assert figures["symmetry_fidelity"]["value"] == 1.0  # untrained: the rest is drawn again
+    assert 0.0 < figures["fraction_redrawn"]["value"] < 1.0
     assert figures["median_formation_energy_ev_per_atom"]["baseline"] is not None
     with (out / "samples" / "crystals.csv").open() as stream:
         rows = list(csv.DictReader(stream))
