@@ -6,13 +6,14 @@ proportional fitting alternates two half-bridges of discrete Gaussian chains:
     backward   max_B E_{x_0 ~ p0, path ~ F} log B(path | x_K)                        (maximum likelihood)
     forward    min_F E_{x_0} Var_{path | x_0} [ log F(path | x_0) - log B(path | x_K) + E(x_K) ]
 
-F starts as the reference. The forward step needs no samples of p1: the variance is taken over trajectories
-that share their start, of any origin. Part of them are drawn backward by B from a buffer of ends: half of it
-are chains of MALA that never restart, so that a mode is not lost with the paths that led to it, and half the
-latest ends of F, so that what F finds is kept. The law of the buffer does not matter to the minimum, its
-support does. Tamogashev and Malkin, Data-to-energy stochastic
-dynamics, 2025, arXiv 2509.26364; iterative proportional fitting: De Bortoli et al., Diffusion Schrödinger
-bridge, 2021, arXiv 2106.01357.
+F starts as the reference, and its first steps are taken by likelihood on paths drawn backward from a buffer of
+ends. The later ones need no samples of p1: the variance is taken over trajectories that share their start, of
+any origin. Part of them are drawn backward by B from the buffer: half of it are chains of MALA that never
+restart, so that a mode is not lost with the paths that led to it, and half the latest ends of F, so that what F
+finds is kept. The law of the buffer does not matter to the minimum, its support does.
+
+Tamogashev and Malkin, Data-to-energy stochastic dynamics, 2025, arXiv 2509.26364; iterative proportional fitting:
+De Bortoli et al., Diffusion Schrödinger bridge, 2021, arXiv 2106.01357.
 """
 
 from __future__ import annotations
