@@ -12,8 +12,8 @@ any origin. Part of them are drawn backward by B from the buffer: half of it are
 restart, so that a mode is not lost with the paths that led to it, and half the latest ends of F, so that what F
 finds is kept. The law of the buffer does not matter to the minimum, its support does.
 
-Tamogashev and Malkin, Data-to-energy stochastic dynamics, 2025, arXiv 2509.26364; iterative proportional fitting:
-De Bortoli et al., Diffusion Schrödinger bridge, 2021, arXiv 2106.01357.
+Tamogashev and Malkin, Data-to-energy stochastic dynamics, 2025, arXiv 2509.26364; iterative proportional
+fitting: De Bortoli et al., Diffusion Schrödinger bridge, 2021, arXiv 2106.01357.
 """
 
 from __future__ import annotations
