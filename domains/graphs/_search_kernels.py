@@ -171,17 +171,22 @@ def cut(pointer, neighbour, edge_weight, weight, fixed, chosen):
 
 
 @compiled
-def tabu_cut(pointer, neighbour, edge_weight, fixed, tenure, chosen, best_chosen, free_at, now):
+def tabu_cut(
+    pointer, neighbour, edge_weight, fixed, tenure, first, chosen, best_chosen, free_at, now
+):
     """One step for each entry of `tenure`: the best vertex that is not tabu changes sides and is tabu for as
-    many steps; a vertex whose move gives a new record is never tabu. Returns the best cut relative to the
-    one at the start; `chosen` goes on, `best_chosen` keeps the record."""
+    many steps; of equal ones it is the next from vertex `first` on. A vertex whose move gives a new record is
+    never tabu. Returns the best cut relative to the one at the start; `chosen` goes on, `best_chosen` keeps
+    the record."""
     n = len(fixed)
     gain = np.empty(n)
     _flip_gains(pointer, neighbour, edge_weight, chosen, gain)
     value, record = 0.0, 0.0
     for step in range(len(tenure)):
         best = -1
-        for v in range(n):
+        for k in range(n):
+            v = first[step] + k
+            v = v - n if v >= n else v
             if fixed[v] > 0:
                 continue
             allowed = free_at[v] <= now + step or value + gain[v] > record + SMALLEST_GAIN

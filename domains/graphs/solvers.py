@@ -32,6 +32,7 @@ _SEARCH: dict[str, Callable[..., None]] = {
     "mds": _search_kernels.dominating,
     "cut": _search_kernels.cut,
 }
+_CHUNK, _PATIENCE = 1000, 4  # steps of tabu search between looks, and looks without a gain
 LONGEST_TENURE = 10  # of a tabu move, drawn from 1 on and added to a fiftieth of the vertices
 
 
@@ -147,25 +148,34 @@ def _batches(n: int | None) -> Iterator[int]:
 
 
 def tabu(solver: Solver, random: np.random.Generator, seconds: float) -> Solution:
-    """Tabu search for cut from a greedy start, until the processor time is used up."""
+    """Tabu search for cut from a greedy start, until the processor time is used up; from a random start
+    again after `_PATIENCE` chunks without a better cut of this start."""
     began = time.process_time()
     pointer, neighbour, edge_weight, _, fixed = solver._arrays
     chosen = solver.improved(solver.greedy(solver.noise(1, random)))[0]
     best = chosen.copy()
     n = len(chosen)
-    free_at, now, chunk = np.zeros(n, dtype=np.int64), 0, 2000
-    value = record = float(solver.values(chosen[None])[0])
+    free_at, now = np.zeros(n, dtype=np.int64), 0
+    value = record = local = float(solver.values(chosen[None])[0])
+    since = 0
     curve = [(time.process_time() - began, record)]
     while time.process_time() - began < seconds:
-        tenure = n // 50 + random.integers(1, LONGEST_TENURE + 1, chunk)
+        if since >= _PATIENCE:
+            chosen = solver.improved(solver.greedy(solver.noise(1, random), blind=True))[0]
+            value = local = float(solver.values(chosen[None])[0])
+            free_at, now, since = np.zeros(n, dtype=np.int64), 0, 0
+        tenure = n // 50 + random.integers(1, LONGEST_TENURE + 1, _CHUNK)
+        first = random.integers(0, n, _CHUNK)
         candidate = chosen.copy()
         gained = _search_kernels.tabu_cut(
-            pointer, neighbour, edge_weight, fixed, tenure, chosen, candidate, free_at, now
+            pointer, neighbour, edge_weight, fixed, tenure, first, chosen, candidate, free_at, now
         )
+        since = 0 if value + gained > local + _search_kernels.SMALLEST_GAIN else since + 1
+        local = max(local, value + gained)
         if value + gained > record + _search_kernels.SMALLEST_GAIN:
             record, best = value + gained, candidate
             curve.append((time.process_time() - began, record))
         value = float(solver.values(chosen[None])[0])
-        now += chunk
+        now += _CHUNK
     took, record = time.process_time() - began, float(solver.values(best[None])[0])
     return Solution(best, record, took, curve=(*curve, (took, record)))
