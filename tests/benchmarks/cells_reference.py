@@ -7,7 +7,7 @@ is there, and prints a row per method: W1 per held-out time and on average, and 
 midpoint. FLAGS are added to every command, as in `-- --shuffle-times`. Five seeds; `auto` chooses within the
 training times. Tables that are no .h5ad are rewritten as one: expression in X, the time in obs. Guo's stages
 are counted in doublings, log2 of the number of cells. dyn-BF and dyn-CY give AUROC and average precision of
-five networks of eight fits each beside Spearman and trees; their settings were chosen on dyn-BF. toggle gives
+ten networks of eight fits each beside Spearman and trees; their settings were chosen on dyn-BF. toggle gives
 inferred against true growth.
 """
 
@@ -30,7 +30,7 @@ METHODS = "--method auto otcfm --candidates midpoint otcfm spline"
 DEFAULT = ("emt", "guo", "hsmm", "mef", "cycle")
 NETWORK = (
     "--time-key time --time-bins 20 --normalise none --holdout none --method otcfm --steps 100 "
-    "--network.read --network.estimates 5"
+    "--network.read --network.estimates 10"
 )
 FLAGS = {
     "emt": f"--time-key samples --normalise none --n-components 10 {METHODS}",
@@ -39,9 +39,8 @@ FLAGS = {
     "mef": f"--time-key day --time-unit days {METHODS}",
     "cycle": "--simulate cycle --method spline otcfm",
     "knot": (
-        "--simulate knot --simulator.cells 300 --simulator.times 0 0.5 1 1.5 2 2.5 3 3.5 4 4.5 5 5.5 6 "
-        "--holdout 1.5 3 4.5 --method alicfm otcfm --batch 64 "
-        "--adversarial.pretrain-steps 1500 --adversarial.steps 500"
+        "--simulate knot --simulator.cells 200 --holdout 2.5 --method otcfm alicfm --seeds 2 --steps 300 "
+        "--batch 64 --adversarial.pretrain-steps 800 --adversarial.steps 200"
     ),
     "toggle": "--simulate toggle-with-growth --simulator.cells 1000 --method unbalanced --holdout none",
     "dyn-BF": NETWORK,
