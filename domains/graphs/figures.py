@@ -36,7 +36,12 @@ def graph_with_sets(
         for which, colour, width in ((~marked, _GREY, 0.25), (marked, COLOURS[5], 0.5)):
             lines = place[edges[which]]
             axes.add_collection(
-                LineCollection(list(lines), colors=colour, linewidths=width * (1 if crowded else 4))
+                LineCollection(
+                    list(lines),
+                    colors=colour,
+                    linewidths=width * (1 if crowded else 4),
+                    alpha=0.3 if crowded else 1.0,
+                )
             )
         size = 10 if crowded else 70
         for inside, colour, edge in ((False, "white", _DARK), (True, COLOURS[1], "black")):
