@@ -39,6 +39,7 @@ MEANINGS = {
     "grn_auroc": "area under the ROC curve of the read network; baseline: the better of Spearman and trees",
     "grn_ap": "average precision of the read network; baseline: the better of Spearman and trees",
     "seconds": "validation, final fit and simulation",
+    "cpu_seconds": "the same in CPU time of this process, without workers",
     "seconds_total": "everything",
     "peak_memory_gib": "largest memory of the process",
 }

@@ -135,7 +135,18 @@ def _verdict(r: Results, name: str) -> list[str]:
         words = "is better than the midpoint"
     elif low > 0:
         words = "is worse than the midpoint: the unlearned prediction wins"
-    return [f"{name} {words} (W1 {figure.value:+.3g}, 95 % interval {low:+.3g} to {high:+.3g})."]
+    told = f"{name} {words} (W1 {figure.value:+.3g}, 95 % interval {low:+.3g} to {high:+.3g})"
+    return [f"{told}{_nearer_neighbour(r, name)}."]
+
+
+def _nearer_neighbour(r: Results, name: str) -> str:
+    """A clause where a neighbouring snapshot, as it is, reads nearer than the prediction."""
+    means = {one: r.figures[f"w1_mean/{one}"].value for one in (name, "previous", "next")}
+    known = {one: value for one, value in means.items() if value is not None}
+    nearest = min(known, key=lambda one: known[one])
+    if nearest == name:
+        return ""
+    return f"; the {nearest} snapshot as it is reads nearer than {name} (W1 {known[nearest]:.3g})"
 
 
 def _drawn(r: Results) -> list[str]:

@@ -42,7 +42,7 @@ from workbench.runs.provenance import peak_memory_bytes
 
 def work(config: Config, problem: Problem, folder: RunFolder) -> None:
     """Everything from the first fold to the report; trainings that are done are not done again."""
-    began = time.perf_counter()
+    began, cpu_began = time.perf_counter(), time.process_time()
     network = read_network(config, problem, folder)
     folds = validate(config, problem, folder)
     ensemble = fit_final(config, problem, choose(config, folds), folder)
@@ -52,7 +52,7 @@ def work(config: Config, problem: Problem, folder: RunFolder) -> None:
     simulated = trajectories(config, ensemble, shots, config.trajectories, generator)
     fates = fates_of(config, problem, ensemble, shots, problem.generator(config.seed, "fates"))
     write(config, problem, folder, ensemble, found, fates, simulated)
-    seconds = time.perf_counter() - began
+    seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu_began
 
     compared = [evaluation.fold_distances(config, problem, fold) for fold in folds]
     figures = evaluation.validation_figures(config, problem, folds, compared)
@@ -60,6 +60,7 @@ def work(config: Config, problem: Problem, folder: RunFolder) -> None:
     figures |= network.figures if network is not None else _no_network()
     figures |= {
         "seconds": Figure(seconds, unit="s"),
+        "cpu_seconds": Figure(cpu_seconds, unit="s"),
         "peak_memory_gib": Figure(peak_memory_bytes() / 2**30, unit="GiB"),
     }
     results = Results(
