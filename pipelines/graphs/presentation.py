@@ -156,8 +156,8 @@ def _gaps(c: Comparison, folder: RunFolder) -> list[FigureFile]:
             lines[solver] = (seconds, gaps)
     figure = gaps_against_time(lines)
     text = (
-        "Mean gap to the best known value against seconds per graph, from when every graph has a set; of the "
-        "policy after 1, 2, 5, ... sets."
+        "Mean gap to the best known value against seconds per graph, from when every graph has a set to when "
+        "the slowest is done; of the policy after 1, 2, 5, ... sets."
     )
     return [_save(folder, figure, "gap_time", text)]
 
@@ -169,7 +169,7 @@ def _curve(c: Comparison, solver: str) -> tuple[list[float], list[float]]:
         return [], []
     curves = [np.array([*line.curve, (line.seconds, line.value)], dtype=float) for line in solved]
     first = max(max(curve[0, 0] for curve in curves), _SHORTEST)  # when all graphs have a set
-    last = max(float(np.mean([line.seconds for line in solved])), first)
+    last = max(curve[-1, 0] for curve in curves)  # when all graphs are done
     times = np.geomspace(first, last, _POINTS) if last > 1.05 * first else np.array([last])
     gaps = []
     for line, curve in zip(solved, curves, strict=True):

@@ -254,3 +254,16 @@ def test_ten_steps_on_rb_graphs_already_improve_on_greedy_starts():
         state, _ = algorithm.step(config, problem.training, state)
     gain = training.look(problem, state.average.module).single - before
     assert float(gain.mean()) > 3 * float(gain.std() / len(gain) ** 0.5), gain
+
+
+def test_a_curve_ends_with_the_mean_gap():
+    """Graphs whose solver took different times: the last point is that of all, when all are done."""
+    from types import SimpleNamespace
+
+    one = solving.Line("a", "x", 8.0, 1.0, [], curve=[(0.1, 5.0), (0.5, 8.0)])
+    two = solving.Line("b", "x", 10.0, 4.0, [], curve=[(0.2, 5.0), (3.0, 10.0)])
+    lines = {("a", "x"): one, ("b", "x"): two}
+    comparison: Any = SimpleNamespace(lines=lines, graphs=["a", "b"], best=lambda graph: 10.0)
+    seconds, gaps = presentation._curve(comparison, "x")
+    assert seconds[0] == pytest.approx(0.2) and seconds[-1] == pytest.approx(4.0)
+    assert gaps[0] == pytest.approx(50.0) and gaps[-1] == pytest.approx(10.0)
