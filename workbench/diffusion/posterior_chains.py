@@ -57,6 +57,11 @@ class PosteriorChainOptions:
     n_global: int = 0
     proposal_length: float = 1.0
 
+    @property
+    def n_evaluations(self) -> int:
+        """Most energies per noised point."""
+        return self.n_global + self.n_chains * (self.n_moves * self.n_leapfrog + 1)
+
 
 def posterior_chains(
     energy: Energy,
