@@ -97,11 +97,12 @@ def summary(figures: Mapping[str, Figure], higher_is_better: frozenset[str]) -> 
     failing = [name for name, verdict in judged.items() if not verdict.good]
     missing = [name for name, figure in figures.items() if figure.value is None]
     beaten = [n for n, v in verdicts.items() if "the classical baseline is better" in v.words]
-    lines = [
+    agree = (
         f"{len(judged) - len(failing)} of {len(judged)} figures that have a known answer or a "
         f"noise floor agree with it (within {TOLERANCE_STANDARD_ERRORS:.0f} standard errors of the "
         f"answer, or {FLOOR_FACTOR:.0f} times the floor)."
-    ]
+    )
+    lines = [agree if judged else "No figure has a known answer or a noise floor to be judged by."]
     for names, what in (
         (failing, "Not in agreement"),
         (beaten, "The classical baseline is better at the same cost in"),
