@@ -100,8 +100,9 @@ def test_mellowmax_reaches_its_own_law():
 def combinations():
     """Every objective with every backward policy and exploration; those that the options refuse (an
     on-policy objective cannot explore) are not in the product."""
+    explorations = [name for name in EXPLORATIONS if "replay" not in name]
     for objective, backward, name in itertools.product(
-        OBJECTIVES, ("learned", "uniform", "likelihood"), EXPLORATIONS
+        OBJECTIVES, ("learned", "uniform", "likelihood"), explorations
     ):
         try:
             tabular(objective, 300, backward=backward, **EXPLORATIONS[name])
