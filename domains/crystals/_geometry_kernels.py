@@ -46,6 +46,18 @@ def conventional_cell(system, centring, u, cell):
 
 
 @numba.njit(cache=True, nogil=True)
+def take_numbers(free, values, at, xyz):
+    """Fill `xyz` with the numbers of the free coordinates from `at` on, zero where not free; returns where the
+    next numbers begin."""
+    for axis in range(3):
+        xyz[axis] = 0.0
+        if free[axis]:
+            xyz[axis] = values[at]
+            at += 1
+    return at
+
+
+@numba.njit(cache=True, nogil=True)
 def orbit_atoms(place, xyz, multiplicity, first_atom, matrix, offset, cell, scale, out, start):
     """Write the atoms of one orbit to `out` from row `start` on: fractional conventional coordinates, which
     the free ones `xyz` give, times `cell` times `scale`."""
@@ -87,11 +99,7 @@ def build(
             if position[row, i] < 0:
                 break
             place = first[g] + position[row, i]
-            for axis in range(3):
-                xyz[axis] = 0.0
-                if free[place, axis]:
-                    xyz[axis] = values[row, at]
-                    at += 1
+            at = take_numbers(free[place], values[row], at, xyz)
             orbit_atoms(
                 place,
                 xyz,
@@ -139,24 +147,17 @@ def closest_ratio(lattice, cartesian, n_atoms, radius, cutoff):
     for i in range(n_atoms):
         largest = max(largest, 2.0 * radius[i])
     best = cutoff / largest
-    difference, wrapped = np.empty(3), np.empty(3)
+    wrapped = np.empty(3)
     for i in range(n_atoms):
         for j in range(i, n_atoms):
             wrap(cartesian, i, j, inverse, wrapped)
             for a in range(-counts[0], counts[0] + 1):
                 for b in range(-counts[1], counts[1] + 1):
                     for c in range(-counts[2], counts[2] + 1):
-                        square = 0.0
-                        for axis in range(3):
-                            difference[axis] = (
-                                (wrapped[0] + a) * lattice[0, axis]
-                                + (wrapped[1] + b) * lattice[1, axis]
-                                + (wrapped[2] + c) * lattice[2, axis]
-                            )
-                            square += difference[axis] * difference[axis]
                         if i == j and a == 0 and b == 0 and c == 0:
                             continue
-                        ratio = math.sqrt(square) / (radius[i] + radius[j])
+                        x, y, z = shifted(lattice, wrapped, a, b, c)
+                        ratio = math.sqrt(x * x + y * y + z * z) / (radius[i] + radius[j])
                         best = min(best, ratio)
     return best
 
@@ -195,7 +196,7 @@ def neighbours(lattice, cartesian, n_atoms, cutoff, first, second, length, vecto
                         for c in range(-counts[2], counts[2] + 1):
                             if i == j and a == 0 and b == 0 and c == 0:
                                 continue
-                            x, y, z = _shifted(lattice[row], wrapped, a, b, c)
+                            x, y, z = shifted(lattice[row], wrapped, a, b, c)
                             square = x * x + y * y + z * z
                             if square > cutoff * cutoff:
                                 continue
@@ -209,7 +210,8 @@ def neighbours(lattice, cartesian, n_atoms, cutoff, first, second, length, vecto
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def _shifted(lattice, wrapped, a, b, c):
+def shifted(lattice, wrapped, a, b, c):
+    """The wrapped fractional difference in the image cell (a, b, c), Cartesian."""
     fa, fb, fc = wrapped[0] + a, wrapped[1] + b, wrapped[2] + c
     x = fa * lattice[0, 0] + fb * lattice[1, 0] + fc * lattice[2, 0]
     y = fa * lattice[0, 1] + fb * lattice[1, 1] + fc * lattice[2, 1]

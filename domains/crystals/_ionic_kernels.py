@@ -15,7 +15,7 @@ import math
 import numba
 import numpy as np
 
-from domains.crystals._geometry_kernels import image_counts, wrap
+from domains.crystals._geometry_kernels import image_counts, shifted, wrap
 
 COULOMB_EV_A = 14.399645
 EXPONENT = 8
@@ -54,14 +54,8 @@ def _real_space(lattice, inverse, cartesian, charge, radius, n, width):
                     for c in range(-counts[2], counts[2] + 1):
                         if i == j and a == 0 and b == 0 and c == 0:
                             continue
-                        square = 0.0
-                        for axis in range(3):
-                            part = (
-                                (wrapped[0] + a) * lattice[0, axis]
-                                + (wrapped[1] + b) * lattice[1, axis]
-                                + (wrapped[2] + c) * lattice[2, axis]
-                            )
-                            square += part * part
+                        x, y, z = shifted(lattice, wrapped, a, b, c)
+                        square = x * x + y * y + z * z
                         if square < reach * reach:
                             energy += _pair(square, charges, radii, width, cutoff * cutoff)
     return energy

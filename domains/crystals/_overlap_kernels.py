@@ -12,7 +12,14 @@ import math
 import numba
 import numpy as np
 
-from domains.crystals._geometry_kernels import image_counts, orbit_atoms, scaled_lattice, wrap
+from domains.crystals._geometry_kernels import (
+    image_counts,
+    orbit_atoms,
+    scaled_lattice,
+    shifted,
+    take_numbers,
+    wrap,
+)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -24,15 +31,8 @@ def _squared_distance(lattice, wrapped, counts, itself):
             for c in range(-counts[2], counts[2] + 1):
                 if itself and a == 0 and b == 0 and c == 0:
                     continue
-                square = 0.0
-                for axis in range(3):
-                    part = (
-                        (wrapped[0] + a) * lattice[0, axis]
-                        + (wrapped[1] + b) * lattice[1, axis]
-                        + (wrapped[2] + c) * lattice[2, axis]
-                    )
-                    square += part * part
-                best = min(best, square)
+                x, y, z = shifted(lattice, wrapped, a, b, c)
+                best = min(best, x * x + y * y + z * z)
     return best
 
 
@@ -48,16 +48,10 @@ def _placed(
         if position[i] < 0:
             break
         place = first + position[i]
-        n_free = 0
         if i == until:
             own = at
-        for axis in range(3):
-            xyz[axis] = 0.0
-            if free[place, axis]:
-                xyz[axis] = values[at + n_free]
-                n_free += 1
-        at += n_free
-        if n_free and i >= until:
+        begin, at = at, take_numbers(free[place], values, at, xyz)
+        if at > begin and i >= until:
             continue
         orbit_atoms(place, xyz, multiplicity, first_atom, matrix, offset, cell, scale, atoms, n)
         radii[n : n + multiplicity[place]] = radius[i]

@@ -12,7 +12,7 @@ import math
 import numba
 import numpy as np
 
-from domains.crystals._geometry_kernels import orbit_atoms
+from domains.crystals._geometry_kernels import orbit_atoms, take_numbers
 
 _TOLERANCE = 1e-6
 
@@ -27,11 +27,7 @@ def _atoms(positions, elements, first, multiplicity, free, first_atom, matrix, o
         if positions[i] < 0:
             break
         place = first + positions[i]
-        for axis in range(3):
-            own[axis] = 0.0
-            if free[place, axis]:
-                own[axis] = coordinates[at]
-                at += 1
+        at = take_numbers(free[place], coordinates, at, own)
         orbit_atoms(
             place, own, multiplicity, first_atom, matrix, offset, into_primitive, 1.0, xyz, n
         )

@@ -24,6 +24,7 @@ from torch.nn import functional
 from domains.crystals.crystals import Crystals, join
 from domains.crystals.elements import Elements
 from domains.crystals.fingerprint import neighbour_list
+from workbench.seeds import weights_from
 
 _CUTOFF_A = 5.0
 _NEAREST_A = 1.0
@@ -107,8 +108,7 @@ class FittedEnergy:
         self.config, self.worst_ev_per_atom = config, worst_ev_per_atom
         self.n_evaluations = 0
         self._elements, self._generator = elements, generator
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
+        with weights_from(generator):
             self.network = PairNetwork(len(elements), config)
         self._optimiser = torch.optim.Adam(self.network.parameters(), config.learning_rate)
         self.crystals: Crystals | None = None

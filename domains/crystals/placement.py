@@ -13,11 +13,12 @@ from torch import Tensor
 
 from domains.crystals.environment import CrystalEnvironment, CrystalState
 from domains.crystals.orbits import OrbitState
-from domains.crystals.parameters import CLOSEST
 from domains.crystals.random_search import UniformBehaviour
+from domains.crystals.reward import allowed
 from domains.crystals.three_stages import StagesState, ThreeStages
 from domains.crystals.wyckoff import wyckoff
 from workbench.gflownet import rollout, states
+from workbench.seeds import seed_from
 
 _TRIES = 20
 
@@ -32,7 +33,7 @@ def placed(
     apart, or the last."""
     found = _once(stages, state, environment, generator)
     for _ in range(_TRIES - 1):
-        close = environment.crystals(found).closest_ratio() < CLOSEST
+        close = ~allowed(environment.crystals(found))
         rows = torch.from_numpy(close).nonzero().squeeze(1)
         if not len(rows):
             break
@@ -48,8 +49,7 @@ def _once(
     generator: torch.Generator,
 ) -> CrystalState:
     n, width = len(state.group), environment.orbits.limits.most_atoms
-    seed = int(torch.randint(2**62, (1,), generator=generator))
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed_from(generator))
     groups = [stages.groups[i] for i in state.group.tolist()]
     position, element = torch.full((n, width), -1), torch.full((n, width), -1)
     for row, group in enumerate(groups):

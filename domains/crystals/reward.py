@@ -24,7 +24,7 @@ from torch import Tensor
 from domains.crystals.crystals import Crystals
 from domains.crystals.elements import G_PER_CM3
 from domains.crystals.equivalents import Equivalents
-from domains.crystals.orbits import OrbitState
+from domains.crystals.orbits import OrbitEnvironment, OrbitState
 from domains.crystals.parameters import CLOSEST
 from workbench.errors import InputError
 from workbench.gflownet.states import select
@@ -85,6 +85,13 @@ def score_of(
 def allowed(crystals: Crystals) -> Bool[np.ndarray, "crystal"]:
     """Which crystals have no two atoms too close."""
     return crystals.closest_ratio() >= CLOSEST
+
+
+def in_law(
+    environment: OrbitEnvironment, crystals: Crystals, orbits: OrbitState
+) -> Bool[Tensor, "crystal"]:
+    """Which crystals the law is over: atoms apart, and the symmetry of their group and no more."""
+    return torch.from_numpy(allowed(crystals)) & environment.has_own_symmetry(orbits)
 
 
 class Reward:

@@ -23,8 +23,9 @@ from domains.crystals.elements import Elements, neutral_states
 from domains.crystals.environment import CrystalEnvironment, CrystalState
 from domains.crystals.parameters import COORDINATE
 from domains.crystals.random_search import UniformBehaviour
-from domains.crystals.reward import allowed
+from domains.crystals.reward import in_law
 from workbench.gflownet import rollout, states
+from workbench.seeds import seed_from
 
 _STEP = 0.06
 _REDRAWN = 0.25  # share of number changes that are drawn again
@@ -58,8 +59,7 @@ def sweep(
         if len(rows):
             one = change(environment, states.select(walks.state, rows), generator)
             proposal = states.put(proposal, rows, one)
-    fit = torch.from_numpy(allowed(environment.crystals(proposal)))
-    fit &= environment.orbits.has_own_symmetry(proposal.orbits)
+    fit = in_law(environment.orbits, environment.crystals(proposal), proposal.orbits)
     log_reward = torch.full_like(walks.log_reward, -torch.inf)
     rows = fit.nonzero().squeeze(1)
     if len(rows):
@@ -94,7 +94,7 @@ def _other_elements(
     environment: CrystalEnvironment, state: CrystalState, generator: torch.Generator
 ) -> CrystalState:
     chosen, parameters = environment.orbits.elements, environment.parameters
-    rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
+    rng = np.random.default_rng(seed_from(generator))
     element, position = state.orbits.element.clone(), state.orbits.position.clone()
     values, counts = state.values.clone(), parameters.counts(state.orbits)
     n_free = parameters.free_numbers(state.orbits)

@@ -23,6 +23,7 @@ from domains.phylogeny.priors import TreePrior
 from domains.phylogeny.subtrees import Guide, fitch_guide, likelihood_guide
 from domains.phylogeny.trees import Trees
 from workbench.gflownet.trajectories import Needs, Trajectories
+from workbench.seeds import weights_from
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +64,7 @@ class PhyloGFN:
                 best = (height, taxon, *problem, tree)
         assert best is not None
         _, anchor, environment, guide, first = best
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
+        with weights_from(generator):
             policy = ForestPolicy(environment, guide, options)
         return cls(environment, policy, torch.tensor(_order(patterns.n_taxa, anchor)), first)
 

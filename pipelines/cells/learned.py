@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -44,10 +45,15 @@ def bridge_options(config: Config, method: MethodName, has_population: bool) -> 
     )
 
 
-def device_of(config: Config) -> torch.device:
+def device_name(config: Config) -> Literal["cpu", "cuda"]:
     """Where networks are trained: `auto` is the processor, which small networks on small batches do not
-    leave. Raises InputError for a device that is not there."""
-    return resolve_device("cpu" if config.device == "auto" else config.device)
+    leave."""
+    return "cpu" if config.device == "auto" else config.device
+
+
+def device_of(config: Config) -> torch.device:
+    """The same as a device. Raises InputError for one that is not there."""
+    return resolve_device(device_name(config))
 
 
 def fit_bridge(

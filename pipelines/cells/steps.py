@@ -29,6 +29,7 @@ from pipelines.cells.final import (
     trajectories,
 )
 from pipelines.cells.gene_network import read_network
+from pipelines.cells.learned import device_name
 from pipelines.cells.options import Config
 from pipelines.cells.prepare import Problem
 from pipelines.cells.presentation import Results
@@ -68,9 +69,7 @@ def work(config: Config, problem: Problem, folder: RunFolder) -> None:
     )
     sections = presentation.sections(results, folder)
     finish(
-        replace(
-            config, device="cuda" if config.device == "cuda" else "cpu"
-        ),  # auto is the processor in this pipeline
+        replace(config, device=device_name(config)),
         folder,
         figures,
         sections,

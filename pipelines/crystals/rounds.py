@@ -18,7 +18,7 @@ from domains.crystals.crystals import Crystals, join
 from domains.crystals.environment import CrystalState
 from domains.crystals.fingerprint import fingerprints
 from domains.crystals.random_search import random_crystals
-from domains.crystals.reward import allowed
+from domains.crystals.reward import in_law
 from domains.crystals.walks import Walks
 from pipelines.crystals.options import Config
 from pipelines.crystals.prepare import Problem
@@ -157,9 +157,9 @@ def _proposals(config: Config, problem: Problem, state: algorithm.State, walks: 
     order = torch.randperm(len(moved), generator=state.generator).numpy()
     ours = _new(moved.select(order), known, n // 2)
     final = algorithm.sample(environment, state.policy, _PROPOSALS * n, state.generator).final
-    own = environment.orbits.has_own_symmetry(final.orbits).numpy()
     drawn = environment.crystals(final)
-    theirs = _new(drawn.select((allowed(drawn) & own).nonzero()[0]), known, n - len(ours))
+    good = in_law(environment.orbits, drawn, final.orbits).numpy()
+    theirs = _new(drawn.select(good.nonzero()[0]), known, n - len(ours))
     return join([ours, theirs])
 
 

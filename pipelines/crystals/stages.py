@@ -17,11 +17,11 @@ from domains.crystals.placement import placed
 from domains.crystals.three_stages import ThreeStages
 from pipelines.crystals.options import Config
 from pipelines.crystals.prepare import Problem
-from pipelines.crystals.training import Drawn
+from pipelines.crystals.training import Drawn, fitted
 from workbench.gflownet import algorithm, rollout
 from workbench.gflownet.trajectories import Needs
 from workbench.runs.folder import RunFolder
-from workbench.training.fit import Fitted, fit
+from workbench.training.fit import Fitted
 
 
 def train(config: Config, problem: Problem, folder: RunFolder) -> Fitted:
@@ -34,15 +34,7 @@ def train(config: Config, problem: Problem, folder: RunFolder) -> Fitted:
         inner, info = algorithm.step(config.sampler, stages, state[0])
         return (inner, *state[1:]), info
 
-    return fit(
-        (state, problem.energy),
-        step,
-        config.steps,
-        name="training",
-        folder=folder,
-        log_every=max(1, config.steps // 200),
-        checkpoint_every=max(1, config.steps // 10),
-    )
+    return fitted(config, folder, (state, problem.energy), step)
 
 
 @torch.no_grad()

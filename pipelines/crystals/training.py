@@ -16,7 +16,7 @@ from domains.crystals.environment import CrystalState
 from domains.crystals.ionic import IonicEnergy
 from domains.crystals.playground import Playground
 from domains.crystals.policy import CrystalPolicy
-from domains.crystals.reward import RewardConfig, allowed
+from domains.crystals.reward import RewardConfig, in_law
 from pipelines.crystals import rounds
 from pipelines.crystals.options import Config
 from pipelines.crystals.prepare import Problem, generator
@@ -26,6 +26,7 @@ from workbench.gflownet.evaluation import total_variation
 from workbench.gflownet.options import GFlowNetConfig
 from workbench.gflownet.trajectories import Needs
 from workbench.runs.folder import RunFolder
+from workbench.seeds import weights_from
 from workbench.training.fit import Fitted, fit
 
 _PLAYGROUND_BETA = 2.0
@@ -36,8 +37,7 @@ _MOST_DRAWS = 30  # for each crystal asked for
 def train(config: Config, problem: Problem, folder: RunFolder) -> Fitted:
     """The trained `(algorithm.State, energy, fitted, chains)`; one samples with `state[0].average`."""
     random = problem.generator(config.seed, "training")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**62, (1,), generator=random)))
+    with weights_from(random):
         policy = CrystalPolicy(problem.environment, config.width, config.layers)
     sampler = config.sampler
     state = algorithm.init(sampler, problem.environment, random, policy)
@@ -54,8 +54,14 @@ def train(config: Config, problem: Problem, folder: RunFolder) -> Fitted:
         inner, found = algorithm.step(sampler, problem.environment, inner)
         return (inner, *state[1:-1], walks), {**found, **info}
 
+    start = (state, problem.energy, problem.fitted, rounds.nothing(config, problem))
+    return fitted(config, folder, start, step)
+
+
+def fitted(config: Config, folder: RunFolder, state: Any, step: Any) -> Fitted:
+    """The training loop of either environment, logged and saved."""
     return fit(
-        (state, problem.energy, problem.fitted, rounds.nothing(config, problem)),
+        state,
         step,
         config.steps,
         name="training",
@@ -94,8 +100,8 @@ def draw(problem: Problem, policy: Any, n: int, random: torch.Generator) -> Draw
     n_drawn = n_kept = 0
     while n_kept < n and n_drawn < _MOST_DRAWS * n:
         drawn = algorithm.sample(environment, policy, n, random)
-        good = torch.from_numpy(allowed(environment.crystals(drawn.final)))
-        good &= environment.orbits.has_own_symmetry(drawn.final.orbits)
+        crystals = environment.crystals(drawn.final)
+        good = in_law(environment.orbits, crystals, drawn.final.orbits)
         rows = good.nonzero().squeeze(1)
         kept.append(states.select(drawn.final, rows))
         rewards.append(drawn.log_reward[rows])

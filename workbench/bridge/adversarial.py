@@ -30,9 +30,10 @@ from workbench.bridge.objectives.adversarial import (
 )
 from workbench.bridge.objectives.regularisers import curvature, distance_to_reference
 from workbench.bridge.options import AdversarialConfig as Config
-from workbench.bridge.problem import BridgeProblem, seed_from
+from workbench.bridge.problem import BridgeProblem
 from workbench.errors import InputError
 from workbench.runs.folder import RunFolder
+from workbench.seeds import weights_from
 from workbench.training.fit import fit
 from workbench.training.optimise import Ema, apply_gradients
 
@@ -158,8 +159,7 @@ def init(config: Config, problem: BridgeProblem, generator: torch.Generator) -> 
         )
     dim = problem.cells.shape[1]
     waves = waves_for(len(problem.times))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_from(generator))
+    with weights_from(generator):
         interpolant = AdversarialInterpolant(dim, config.width, waves)
         discriminator = _Perceptron(dim, 1, config.width, waves)
     interpolant.to(generator.device)

@@ -28,11 +28,11 @@ from torch import Tensor
 from workbench.bridge.gaussian_chain import GaussianChain
 from workbench.bridge.objectives.conditional_variance import conditional_variance
 from workbench.bridge.options import DataToEnergyConfig as Config
-from workbench.bridge.problem import seed_from
 from workbench.errors import InputError
 from workbench.mcmc import mala
 from workbench.problem import Energy
 from workbench.runs.folder import RunFolder
+from workbench.seeds import weights_from
 from workbench.training.fit import fit
 from workbench.training.optimise import Ema, apply_gradients
 
@@ -69,8 +69,7 @@ def init(
         )
     dim = data.shape[1]
     size = (dim, config.sigma, config.n_steps, config.width, config.layers, config.learn_variance)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_from(generator))
+    with weights_from(generator):
         forward, backward = (
             GaussianChain(*size, backward=b).to(generator.device) for b in (False, True)
         )
@@ -180,21 +179,26 @@ def _first_ends(config: Config, data: Tensor, energy: Energy, generator: torch.G
     start = _starts(data, config.buffer_size, generator)
     noise = torch.randn(start.shape, generator=generator, device=generator.device)
     ends = start + config.sigma * noise
-    moves = mala.Config(step_size=config.langevin_step_size, n_warmup=config.langevin_warmup)
-    chains = mala.init(moves, energy, ends, generator)
-    for _ in range(config.langevin_warmup):
-        chains, _ = mala.step(moves, energy, chains, generator)
-    return chains.x
+    return _moved(config, energy, ends, config.langevin_warmup, config.langevin_warmup, generator)
 
 
 def _refreshed(config: Config, energy: Energy, state: State) -> Tensor:
     """Ends from the buffer after some moves of MALA, written back."""
     rows = _some(len(state.buffer), config.starts, state.generator)
-    moves = mala.Config(step_size=config.langevin_step_size, n_warmup=0)
-    chains = mala.init(moves, energy, state.buffer[rows], state.generator)
-    for _ in range(config.langevin_steps):
-        chains, _ = mala.step(moves, energy, chains, state.generator)
-    state.buffer[rows] = chains.x
+    state.buffer[rows] = ends = _moved(
+        config, energy, state.buffer[rows], config.langevin_steps, 0, state.generator
+    )
+    return ends
+
+
+def _moved(
+    config: Config, energy: Energy, x: Tensor, n: int, n_warmup: int, generator: torch.Generator
+) -> Tensor:
+    """`x` after `n` moves of MALA, whose step adapts in the first `n_warmup`."""
+    moves = mala.Config(step_size=config.langevin_step_size, n_warmup=n_warmup)
+    chains = mala.init(moves, energy, x, generator)
+    for _ in range(n):
+        chains, _ = mala.step(moves, energy, chains, generator)
     return chains.x
 
 

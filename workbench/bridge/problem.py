@@ -22,6 +22,7 @@ from workbench.bridge.frame import Frame, frame_of
 from workbench.bridge.options import BridgeConfig
 from workbench.bridge.spline import second_derivatives
 from workbench.errors import InputError
+from workbench.seeds import seed_from
 
 CHAINED = ("spline", "alicfm")
 _CHAINS_PER_CELL = 16  # of the largest snapshot
@@ -108,11 +109,6 @@ def prepare(
     table = _pair_table(plans, offsets, device)
     delta = reach(config, cells, frame) / frame.length
     return BridgeProblem(frame, pooled, offsets.to(device), at, tuple(plans), table, chains, delta)
-
-
-def seed_from(generator: torch.Generator) -> int:
-    """A seed for another generator, drawn from this one on any device."""
-    return int(torch.randint(2**62, (1,), generator=generator, device=generator.device))
 
 
 def _check_plans(plans: Sequence[Plan], cells: Sequence[Tensor]) -> None:

@@ -34,8 +34,9 @@ from workbench.bridge.networks import Field, Penalised, Proximal, waves_for
 from workbench.bridge.objectives.flow_matching import flow_matching
 from workbench.bridge.objectives.score_matching import drift_score_matching, plain_score_matching
 from workbench.bridge.options import BridgeConfig as Config
-from workbench.bridge.problem import BridgeProblem, prepare, seed_from
+from workbench.bridge.problem import BridgeProblem, prepare
 from workbench.runs.folder import RunFolder
+from workbench.seeds import weights_from
 from workbench.training.fit import fit
 from workbench.training.optimise import Ema, apply_gradients
 
@@ -112,8 +113,7 @@ def init(
     def make(n_out: int) -> Field:
         return Field(dim, n_out, config.width, config.layers, waves, span)
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_from(generator))
+    with weights_from(generator):
         networks = Networks(
             velocity(dim) if velocity is not None else make(dim),
             make(dim) if config.method == "sf2m" else None,

@@ -37,6 +37,7 @@ from workbench.diffusion.score_target import (
 )
 from workbench.mcmc import relax
 from workbench.problem import Energy, normal_like_space
+from workbench.seeds import weights_from
 from workbench.training.optimise import Ema, apply_gradients
 
 
@@ -62,8 +63,7 @@ def init(config: Config, energy: Energy, generator: torch.Generator) -> State:
     """An untrained model, whose weights follow from the generator, and a buffer of prior draws, on
     the generator's device."""
     device = generator.device
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator, device=device)))
+    with weights_from(generator):
         model = ScoreModel(energy, schedule(config), config.network).to(device)
     buffer = torch.zeros((config.buffer_size, *energy.event_shape), device=device)
     n = min(config.buffer_size, 4 * config.samples_per_round)

@@ -34,6 +34,7 @@ from workbench.problem import (
     Environment,
     Improvable,
 )
+from workbench.seeds import weights_from
 from workbench.training.optimise import Ema, apply_gradients
 
 _LOWEST_RATE = 0.01  # of the learning rate, at the end of the cosine
@@ -74,11 +75,9 @@ def init(
              `log_partition_rate`. Default: a categorical policy as `config` describes it
     """
     environment = target(config, environment)
-    device = generator.device
     if policy is None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator, device=device)))
-            policy = _default_policy(config, environment).to(device)  # type: ignore[arg-type]
+        with weights_from(generator):
+            policy = _default_policy(config, environment).to(generator.device)  # type: ignore[arg-type]
     with torch.no_grad():
         first = _fresh(config, environment, policy, generator, 0.0)  # type: ignore[arg-type]
         _start_log_partition(config, policy, first)

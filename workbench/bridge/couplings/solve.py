@@ -28,6 +28,7 @@ from workbench.bridge.couplings.unbalanced import unbalanced_plan
 from workbench.bridge.frame import Frame, frame_of
 from workbench.bridge.options import BridgeConfig
 from workbench.errors import InputError
+from workbench.seeds import seed_from
 
 
 def solve_plans(
@@ -57,8 +58,7 @@ def solve_plans(
         w0, w1 = (None, None) if weights is None else (w.cpu() for w in weights[k : k + 2])
         gap = float(times[k + 1] - times[k]) / frame.interval
         asked = _asked(config, frame, gap, totals[k : k + 2], delta)
-        drawn = torch.randint(2**62, (1,), generator=generator, device=generator.device)
-        seed = int(drawn)
+        seed = seed_from(generator)
         path = None if cache is None else cache / f"plan-{_checksum((*pair, w0, w1), asked)}.npz"
         if path is not None and path.exists():
             plans.append(load_plan(path))
