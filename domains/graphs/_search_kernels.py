@@ -1,7 +1,6 @@
 """Compiled local searches on one graph: `chosen` [set, vertex] is improved in place, row by row.
 
-Arrays as in `_greedy_kernels`. Every search stops at a local optimum; nothing is random but the tenures of
-the tabu search, which are passed in.
+Arrays as in `_greedy_kernels`. Every search stops at a local optimum; nothing is random.
 """
 
 from __future__ import annotations
@@ -135,7 +134,7 @@ def dominating(pointer, neighbour, edge_weight, weight, fixed, chosen):
 
 
 @compiled
-def _flip_gains(pointer, neighbour, edge_weight, chosen, gain):
+def flip_gains(pointer, neighbour, edge_weight, chosen, gain):
     """Change of the cut when each vertex changes sides."""
     for v in range(len(gain)):
         gain[v] = 0.0
@@ -145,7 +144,7 @@ def _flip_gains(pointer, neighbour, edge_weight, chosen, gain):
 
 
 @compiled
-def _flip(v, pointer, neighbour, edge_weight, chosen, gain):
+def flip(v, pointer, neighbour, edge_weight, chosen, gain):
     chosen[v] = not chosen[v]
     gain[v] = -gain[v]
     for e in range(pointer[v], pointer[v + 1]):
@@ -158,7 +157,7 @@ def cut(pointer, neighbour, edge_weight, weight, fixed, chosen):
     """Vertices change sides, the one that gains most first, until none gains."""
     gain = np.empty(len(weight))
     for t in range(len(chosen)):
-        _flip_gains(pointer, neighbour, edge_weight, chosen[t], gain)
+        flip_gains(pointer, neighbour, edge_weight, chosen[t], gain)
         while True:
             best = -1
             for v in range(len(weight)):
@@ -167,38 +166,4 @@ def cut(pointer, neighbour, edge_weight, weight, fixed, chosen):
                         best = v
             if best < 0:
                 break
-            _flip(best, pointer, neighbour, edge_weight, chosen[t], gain)
-
-
-@compiled
-def tabu_cut(
-    pointer, neighbour, edge_weight, fixed, tenure, first, chosen, best_chosen, free_at, now
-):
-    """One step for each entry of `tenure`: the best vertex that is not tabu changes sides and is tabu for as
-    many steps; of equal ones it is the next from vertex `first` on. A vertex whose move gives a new record is
-    never tabu. Returns the best cut relative to the one at the start; `chosen` goes on, `best_chosen` keeps
-    the record."""
-    n = len(fixed)
-    gain = np.empty(n)
-    _flip_gains(pointer, neighbour, edge_weight, chosen, gain)
-    value, record = 0.0, 0.0
-    for step in range(len(tenure)):
-        best = -1
-        for k in range(n):
-            v = first[step] + k
-            v = v - n if v >= n else v
-            if fixed[v] > 0:
-                continue
-            allowed = free_at[v] <= now + step or value + gain[v] > record + SMALLEST_GAIN
-            if allowed and (best < 0 or gain[v] > gain[best]):
-                best = v
-        if best < 0:
-            continue
-        value += gain[best]
-        _flip(best, pointer, neighbour, edge_weight, chosen, gain)
-        free_at[best] = now + step + 1 + tenure[step]
-        if value > record + SMALLEST_GAIN:
-            record = value
-            for v in range(n):
-                best_chosen[v] = chosen[v]
-    return record
+            flip(best, pointer, neighbour, edge_weight, chosen[t], gain)

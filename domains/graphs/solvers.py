@@ -32,8 +32,6 @@ _SEARCH: dict[str, Callable[..., None]] = {
     "mds": _search_kernels.dominating,
     "cut": _search_kernels.cut,
 }
-_CHUNK, _PATIENCE = 1000, 4  # steps of tabu search between looks, and looks without a gain
-LONGEST_TENURE = 10  # of a tabu move, drawn from 1 on and added to a fiftieth of the vertices
 
 
 @dataclass(frozen=True)
@@ -55,12 +53,13 @@ class Solution:
 
 
 class Solver:
-    """Greedy rule and local search of `task` on one graph."""
+    """Greedy rule and local search of `task` on one graph; `arrays` are what kernels take: the graph, or its
+    complement for cliques."""
 
     def __init__(self, task: Task, graph: Graph) -> None:
         self.task, self.graph = task, task.prepared(graph)
         searched = complement(self.graph) if task.name == "clique" else self.graph
-        self._arrays = (
+        self.arrays = (
             searched.pointer,
             searched.neighbour,
             searched.edge_weight,
@@ -72,13 +71,13 @@ class Solver:
     def greedy(self, noise: Float[np.ndarray, "set vertex"], blind: bool = False) -> Sets:
         """One greedy set for each row of `noise`, which breaks ties; `blind`: it decides alone."""
         chosen = np.zeros(noise.shape, dtype=bool)
-        _GREEDY[self.task.name](*self._arrays, noise, blind, chosen)
+        _GREEDY[self.task.name](*self.arrays, noise, blind, chosen)
         return chosen
 
     def improved(self, chosen: Sets) -> Sets:
         """Each set after local search; never worse, fixed vertices untouched."""
         better = np.ascontiguousarray(chosen).copy()
-        _SEARCH[self.task.name](*self._arrays, better)
+        _SEARCH[self.task.name](*self.arrays, better)
         return better
 
     def values(self, chosen: Sets) -> Float[np.ndarray, "set"]:
@@ -145,37 +144,3 @@ def _batches(n: int | None) -> Iterator[int]:
     while True:
         yield size
         size = min(2 * size, 16)
-
-
-def tabu(solver: Solver, random: np.random.Generator, seconds: float) -> Solution:
-    """Tabu search for cut from a greedy start, until the processor time is used up; from a random start
-    again after `_PATIENCE` chunks without a better cut of this start."""
-    began = time.process_time()
-    pointer, neighbour, edge_weight, _, fixed = solver._arrays
-    chosen = solver.improved(solver.greedy(solver.noise(1, random)))[0]
-    best = chosen.copy()
-    n = len(chosen)
-    free_at, now = np.zeros(n, dtype=np.int64), 0
-    value = record = local = float(solver.values(chosen[None])[0])
-    since = 0
-    curve = [(time.process_time() - began, record)]
-    while time.process_time() - began < seconds:
-        if since >= _PATIENCE:
-            chosen = solver.improved(solver.greedy(solver.noise(1, random), blind=True))[0]
-            value = local = float(solver.values(chosen[None])[0])
-            free_at, now, since = np.zeros(n, dtype=np.int64), 0, 0
-        tenure = n // 50 + random.integers(1, LONGEST_TENURE + 1, _CHUNK)
-        first = random.integers(0, n, _CHUNK)
-        candidate = chosen.copy()
-        gained = _search_kernels.tabu_cut(
-            pointer, neighbour, edge_weight, fixed, tenure, first, chosen, candidate, free_at, now
-        )
-        since = 0 if value + gained > local + _search_kernels.SMALLEST_GAIN else since + 1
-        local = max(local, value + gained)
-        if value + gained > record + _search_kernels.SMALLEST_GAIN:
-            record, best = value + gained, candidate
-            curve.append((time.process_time() - began, record))
-        value = float(solver.values(chosen[None])[0])
-        now += _CHUNK
-    took, record = time.process_time() - began, float(solver.values(best[None])[0])
-    return Solution(best, record, took, curve=(*curve, (took, record)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.graphs.diversity import Diversity
+from pipelines.graphs.diversity import NEAR, Diversity
 from pipelines.graphs.options import Config
 from pipelines.graphs.prepare import Problem
 from pipelines.graphs.solving import OTHERS, Line, applies, why_not
@@ -22,9 +22,9 @@ _SOLVED_BY = {
     "greedy": "the greedy rule once",
     "greedy_restarts": "20 greedy tries with random ties",
     "greedy_restarts_equal_seconds": "greedy tries for as long as the policy's sets took",
-    "greedy_local_search": "greedy tries with local search, as long as gflownet_local_search",
-    "random_local_search": "random starts with local search, as long as gflownet_local_search",
-    "gflownet_local_search": "the policy's sets after local search",
+    "greedy_local_search": "local search from greedy tries, as long as gflownet_local_search",
+    "random_local_search": "local search from random starts, as long as gflownet_local_search",
+    "gflownet_local_search": "local search from the policy's sets, for --search-seconds with drawing them",
     "cp_sat": "CP-SAT, one worker, within the time limit",
     "kamis": "KaMIS within the time limit",
     "tabu": "tabu search for the time limit",
@@ -33,6 +33,10 @@ MEANINGS = {
     **{f"mean_value/{name}": f"mean value: {text}" for name, text in _SOLVED_BY.items()},
     **{f"mean_gap/{name}": "relative to the best known value, 0 is best" for name in _SOLVED_BY},
     **{f"seconds/{name}": "per graph" for name in _SOLVED_BY},
+    **{
+        f"seconds_to_1_percent/{name}": "until within 1 % of the best known value, median over graphs"
+        for name in _SOLVED_BY
+    },
     "validation_gain/single": "value of single sets after training less before, on graphs held out of it",
     "validation_gain/best_of_20": "the same of the best of 20; for both, above 0 is better",
     "mean_best_known": "mean of the best value that any solver found",
@@ -138,7 +142,30 @@ def _of_solver(c: Comparison, solver: str) -> Figures:
         f"mean_value/{solver}": _mean(values, why),
         f"mean_gap/{solver}": _mean(gaps if complete else [], why),
         f"seconds/{solver}": _mean([line.seconds for line in lines], why, unit="s"),
+        f"seconds_to_1_percent/{solver}": _near(c, lines, why),
     }
+
+
+def seconds_to_near(c: Comparison, lines: Sequence[Line]) -> tuple[float | None, int]:
+    """Seconds until the gap is at most `NEAR`, median over all graphs (None where most never get there), and on
+    how many it was."""
+    reached = []
+    for line in lines:
+        last = [] if line.value is None else [(line.seconds, line.value)]
+        for seconds, value in [*line.curve, *last]:
+            if gap(value, c.best(line.graph)) <= NEAR + 1e-9:
+                reached.append(seconds)
+                break
+    if 2 * len(reached) <= len(lines):
+        return None, len(reached)
+    return sorted(reached)[(len(lines) - 1) // 2], len(reached)
+
+
+def _near(c: Comparison, lines: Sequence[Line], why: str | None) -> Figure:
+    seconds, n = seconds_to_near(c, lines)
+    if seconds is None:
+        return Figure(None, why=why or f"{n} of {len(lines)} graphs got there in time")
+    return Figure(seconds, None, n, unit="s")
 
 
 def _mean(values: Sequence[float], why: str | None = None, unit: str | None = None) -> Figure:
@@ -204,9 +231,8 @@ def _diversity(c: Comparison) -> Figures:
 def _pays(c: Comparison) -> Figures:
     """Graphs after which training and sampling together have cost less than a solver, if ever."""
     figures: Figures = {"training_seconds": Figure(c.training_seconds, unit="s")}
-    ours = np.mean(
-        [line.seconds for (_, name), line in c.lines.items() if name.startswith("gflow")]
-    )
+    best_of = f"gflownet_best_of_{c.config.samples}"
+    ours = np.mean([line.seconds for (_, name), line in c.lines.items() if name == best_of])
     for solver in c.solvers:
         if solver not in OTHERS:
             continue

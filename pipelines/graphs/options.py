@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -51,6 +52,9 @@ class Config(CommonOptions, GFlowNetConfig):
     again."""
     time_limit: float = 10.0
     """Seconds for CP-SAT, KaMIS and tabu search on each graph."""
+    search_seconds: float = 1.0
+    """Seconds of local search on each graph, from every kind of start; from the policy's sets less what drawing
+    them took."""
     n_evaluations: int = 10
     """Looks at the held-out graphs in training; not counted as its cost."""
 
@@ -71,8 +75,10 @@ class Config(CommonOptions, GFlowNetConfig):
                 raise InputError(f"--{flag} is {getattr(self, name)}: give 1 or more")
         if self.known and not Path(self.known).is_file():
             raise InputError(f"--known {self.known} is no file: give the solutions.jsonl of a run")
-        if not self.time_limit > 0:
-            raise InputError(f"--time-limit is {self.time_limit:g}: give seconds above 0")
+        for name in ("time_limit", "search_seconds"):
+            if not 0 < getattr(self, name) < math.inf:
+                flag = name.replace("_", "-")
+                raise InputError(f"--{flag} is {getattr(self, name):g}: give seconds above 0")
         self._check_objective()
 
     def _check_objective(self) -> None:

@@ -31,7 +31,7 @@ TASKS: dict[str, Task] = {
 
 OF_SOLVING = (
     "test", "format", "n_test", "fix_in", "fix_out", "samples", "draws", "solvers", "known", "time_limit",
-    "trained", "preset", "seed", "device", "threads", "processes",
+    "search_seconds", "trained", "preset", "seed", "device", "threads", "processes",
 )  # fmt: skip
 
 

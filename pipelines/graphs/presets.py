@@ -54,6 +54,7 @@ def preset(name: Preset, task: str = "mis") -> Config:
             per_graph=4,
             learning_rate=5e-3,
             time_limit=1.0,
+            search_seconds=0.02,
             n_evaluations=3,
         )
     return replace(

@@ -2,13 +2,14 @@
 are not computed again.
 
     gflownet_best_of_K       the best of K sets of the trained policy
-    gflownet_local_search    the best of the same K after local search
+    gflownet_local_search    search from the same K, the time of drawing them taken off
     untrained_best_of_K      K sets of the policy before training: its greedy hints alone
     greedy, greedy_restarts  the greedy rule once, and 20 times with random ties
     greedy_restarts_equal_seconds            restarts for as long as gflownet_best_of_K took
-    greedy_local_search, random_local_search greedy or random starts, each with the same local search, for as
-                                             long as gflownet_local_search took
-    cp_sat, kamis, tabu      for --time-limit seconds on each graph
+    greedy_local_search, random_local_search the same search from greedy or random starts, for as long as
+                                             gflownet_local_search took: --search-seconds, or what drawing
+                                             the K sets took where that is more
+    cp_sat, kamis, tabu      for --time-limit seconds on each graph; tabu is the same search again
 
 With --known the lines of these three are taken from an earlier run, graph by graph, where they stand there.
 
@@ -20,7 +21,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,9 @@ from jaxtyping import Bool, Float
 from domains.graphs import exact_solvers
 from domains.graphs.environment import SetBuilding
 from domains.graphs.graphs import Graph
+from domains.graphs.long_search import again_and_again, local_optima, searched, tabu
 from domains.graphs.policy import GraphPolicy
-from domains.graphs.solvers import Solution, Solver, plain_greedy, restarts, tabu
+from domains.graphs.solvers import Solution, Solver, plain_greedy, restarts
 from domains.graphs.task import Task
 from pipelines.graphs import training
 from pipelines.graphs.options import Config
@@ -161,9 +163,8 @@ def _warm(config: Config, problem: Problem, policy: GraphPolicy, untrained: Grap
     for one in (policy, untrained):
         _sampled(one, environment, 2, torch.Generator().manual_seed(0), solver)
     for blind in (False, True):
-        restarts(solver, random, 2, blind=blind, search=True)
-    if config.task == "cut":
-        tabu(solver, random, 1e-3)
+        restarts(solver, random, 2, blind=blind)
+        searched(solver, local_optima(solver, random, blind), random, 1e-3)
 
 
 def _solver(environment: SetBuilding) -> Solver:
@@ -192,21 +193,31 @@ def _solve_one(
 
         return lines.get(graph.name, name, made)
 
-    pair: list[tuple[Line, Line]] = []
+    sets: list[np.ndarray] = []  # of the policy, drawn once
 
-    def of_policy(which: int) -> Line:
-        if not pair:
-            generator = problem.generator(config.seed, f"sampling {i}")
-            pair.append(_sampled(policy, environment, k, generator, solver))
-        return pair[0][which]
+    def of_policy() -> Line:
+        generator = problem.generator(config.seed, f"sampling {i}")
+        found, drawn = _sampled(policy, environment, k, generator, solver)
+        sets.append(drawn)
+        return found
+
+    def from_policy() -> Line:
+        """Search from the very sets of `best`, in what its seconds leave of the time."""
+        if not sets:
+            of_policy()
+        left = config.search_seconds - best.seconds
+        found, _ = searched(solver, again_and_again(solver, sets[0]), random("search"), left)
+        after = [(best.seconds + second, value) for second, value in found.curve]
+        whole = replace(found, seconds=best.seconds + found.seconds, curve=(*best.curve, *after))
+        return _line(graph.name, "gflownet_local_search", whole, k)
 
     def of_untrained() -> Line:
         generator = problem.generator(config.seed, f"sampling {i}")
         found = _sampled(untrained, environment, k, generator, solver)[0]
         return Line(**{**found.__dict__, "solver": f"untrained_best_of_{k}"})
 
-    best = lines.get(graph.name, f"gflownet_best_of_{k}", lambda: of_policy(0))
-    searched = lines.get(graph.name, "gflownet_local_search", lambda: of_policy(1))
+    best = lines.get(graph.name, f"gflownet_best_of_{k}", of_policy)
+    seconds = lines.get(graph.name, "gflownet_local_search", from_policy).seconds
     lines.get(graph.name, f"untrained_best_of_{k}", of_untrained)
     line("greedy", lambda: (plain_greedy(solver), 1))
     line("greedy_restarts", lambda: restarts(solver, random("restarts"), RESTARTS))
@@ -217,8 +228,8 @@ def _solve_one(
     for name, blind in (("greedy_local_search", False), ("random_local_search", True)):
         line(
             name,
-            lambda name=name, blind=blind: restarts(  # type: ignore[misc]
-                solver, random(name), seconds=searched.seconds, blind=blind, search=True
+            lambda name=name, blind=blind: searched(  # type: ignore[misc]
+                solver, local_optima(solver, random(f"{name} starts"), blind), random(name), seconds
             ),
         )
     limit = config.time_limit
@@ -255,17 +266,13 @@ def _sampled(
     k: int,
     generator: torch.Generator,
     solver: Solver,
-) -> tuple[Line, Line]:
-    """The best of k sets, as they are and after local search."""
+) -> tuple[Line, np.ndarray]:
+    """The best of k sets, and all of them."""
     name = environment.graphs.graphs[0].name
     began = time.process_time()
     raw = training.sets(policy, environment, k, generator).numpy()
     seconds = time.process_time() - began
-    began = time.process_time()
-    better = solver.improved(raw)
-    searching = time.process_time() - began
-    first = _best_line(name, f"gflownet_best_of_{k}", solver, raw, seconds)
-    return first, _best_line(name, "gflownet_local_search", solver, better, seconds + searching)
+    return _best_line(name, f"gflownet_best_of_{k}", solver, raw, seconds), raw
 
 
 def _best_line(

@@ -33,7 +33,9 @@ def work(config: Config, problem: Problem, folder: RunFolder) -> None:
     )
     figures = evaluation.evaluate(comparison)
     sections = presentation.sections(comparison, folder)
-    drawing = sum(line.seconds for (_, name), line in lines.items() if name.startswith("gflownet"))
+    drawing = sum(
+        line.seconds for (_, name), line in lines.items() if name.startswith("gflownet_best")
+    )
     figures |= {
         "n_trajectories": Figure(learned.n_trajectories),
         "seconds": Figure(learned.seconds + drawing, unit="s"),

@@ -43,6 +43,7 @@ def test_petersen_through_the_command_line(task, tmp_path):
         assert figures[f"mean_value/{solver}"]["value"] is not None
         assert figures[f"mean_gap/{solver}"]["value"] >= 0
         assert figures[f"seconds/{solver}"]["value"] > 0
+        assert figures[f"seconds_to_1_percent/{solver}"] is not None
     assert figures["mean_value/gflownet_local_search"]["value"] == value
     assert figures["distinct_optima_found"]["value"] == n_optima
     assert figures["distinct_optima_found"]["reference"] == n_optima
@@ -207,6 +208,7 @@ def test_solve_refuses_bad_input(trained, flags, words, capsys):
         (["--network.tabular"], "leave it out"),
         (["--samples", "0"], "--samples is 0"),
         (["--time-limit", "0"], "--time-limit is 0"),
+        (["--search-seconds", "nan"], "--search-seconds is nan"),
         (["--fix-in", "0", "1"], "adjacent and both fixed in"),
         (["--device", "cuda"], "no CUDA device"),
         (["--known", "none.jsonl"], "is no file"),
@@ -254,6 +256,28 @@ def test_ten_steps_on_rb_graphs_already_improve_on_greedy_starts():
         state, _ = algorithm.step(config, problem.training, state)
     gain = training.look(problem, state.average.module).single - before
     assert float(gain.mean()) > 3 * float(gain.std() / len(gain) ** 0.5), gain
+
+
+def test_search_of_every_start_has_the_same_seconds(trained):
+    """Those of the policy hold the drawing of its sets, whose values its curve begins with."""
+    lines = {line["solver"]: line for line in solutions(trained / "samples" / "solutions.jsonl")}
+    ours, drawn = lines["gflownet_local_search"], lines["gflownet_best_of_20"]
+    assert ours["seconds"] >= drawn["seconds"]
+    assert ours["curve"][: len(drawn["curve"])] == drawn["curve"]
+    for name in ("greedy_local_search", "random_local_search"):
+        assert 0 <= lines[name]["seconds"] - ours["seconds"] < 0.1
+
+
+def test_seconds_to_near_is_a_median_over_all_graphs():
+    from types import SimpleNamespace
+
+    from pipelines.graphs.evaluation import seconds_to_near
+
+    comparison: Any = SimpleNamespace(best=lambda graph: 200.0)
+    curves = [[(0.1, 150.0), (0.4, 198.0)], [(0.2, 200.0)], [(0.3, 100.0)]]
+    lines = [solving.Line("g", "x", c[-1][1], 1.0, [], curve=c) for c in curves]
+    assert seconds_to_near(comparison, lines) == (0.4, 2)
+    assert seconds_to_near(comparison, lines[2:]) == (None, 0)
 
 
 def test_a_curve_ends_with_the_mean_gap():

@@ -1,4 +1,4 @@
-"""Greedy rules, local search, tabu search and the solvers of others, against brute force."""
+"""Greedy rules, local search and the solvers of others, against brute force."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from domains.graphs import exact_solvers
 from domains.graphs.enumerable import optima
 from domains.graphs.graphs import FIXED_IN, FIXED_OUT, with_fixed
 from domains.graphs.instances import instances
-from domains.graphs.solvers import Solver, plain_greedy, restarts, tabu
+from domains.graphs.long_search import tabu
+from domains.graphs.solvers import Solver, plain_greedy, restarts
 from tests.domains.graphs.graph_cases import TASKS, neighbours, random_graph
 from workbench.errors import InputError
 
@@ -84,15 +85,6 @@ def test_budgets():
     found, n = restarts(solver, random, seconds=0.02)
     assert n > 20 and 0.02 <= found.seconds < 0.2
     assert restarts(solver, random, 7)[1] == 7
-
-
-def test_tabu_search_finds_the_best_cut():
-    random = np.random.default_rng(0)
-    for seed in range(3):
-        graph = random_graph(14, seed, 0.5)
-        value, _ = optima(TASKS["cut"], graph)
-        found = tabu(Solver(TASKS["cut"], graph), random, 0.05)
-        assert found.value == pytest.approx(float(value))
 
 
 @pytest.mark.parametrize("name", TASKS)
