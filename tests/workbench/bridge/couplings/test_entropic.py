@@ -98,3 +98,18 @@ def test_twenty_thousand_cells_in_bounded_memory(generator):
     grown_gib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20
     assert plan.converged and plan.marginal_error < 1e-3 and plan.duality_gap < 1e-2
     assert grown_gib < 2.0
+
+
+def test_fates_far_apart_with_unequal_shares_converge_in_long_steps(generator):
+    far = torch.tensor([6.0, 0.0])
+    x0, x1 = (torch.randn(200, 2, generator=generator) for _ in range(2))
+    x0[:100], x1[:110] = x0[:100] - far, x1[:110] - far
+    x0[100:], x1[110:] = x0[100:] + far, x1[110:] + far
+    a, b = uniform(200, None), uniform(200, None)
+    solved = entropic.solve(x0, x1, 1.0, a, b, 1e-5, 2000, generator)
+    reference = _pot(x0, x1, 1.0)
+    law = np.exp(solved.f.numpy()[:, None] + solved.g.numpy()[None])
+    law = law * np.exp(-ot.dist(x0.double().numpy(), x1.double().numpy())) / 200**2
+    assert solved.converged and solved.iterations < 200  # 491 without them
+    assert law[:100, 110:].sum() == pytest.approx(reference[:100, 110:].sum(), abs=1e-4)
+    assert law[100:, :110].sum() == pytest.approx(0.05, abs=1e-4)
