@@ -1,8 +1,9 @@
 """`workbench graphs solve`: a trained run applied to a user's graph.
 
 Sets are drawn from the run's policy until there are `--samples` of them, or for `--time-limit` seconds; each is
-then improved by local search unless that is left out. The best sets, all different, are printed with
-the vertices' own names, and written to `--out` as JSON lines.
+then improved to a local optimum, and a search goes on from the best ones for `--search-seconds`, unless that
+is left out. The best sets, all different, are printed with the vertices' own names, and written to `--out` as
+JSON lines.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ def _parser() -> Parser:
     add("--format", default="auto", help="auto (default), dimacs, metis, edge-list, graphml")
     add("--samples", type=int, default=20, help="sets to draw (default 20)")
     add("--time-limit", type=float, help="draw for so many seconds instead")
+    add("--search-seconds", type=float, default=0.5, help="search from them so long (default 0.5)")
     add("--keep", type=int, default=10, help="different sets to give, best first (default 10)")
     add("--no-local-search", action="store_true", help="the policy's sets as they are")
     add("--fix-in", nargs="+", default=[], metavar="VERTEX", help="vertices that have to be in")
@@ -86,6 +88,10 @@ def _check(arguments: argparse.Namespace) -> None:
             raise InputError(f"--{name} is {getattr(arguments, name)}: give 1 or more")
     if arguments.time_limit is not None and not arguments.time_limit > 0:
         raise InputError(f"--time-limit is {arguments.time_limit:g}: give seconds above 0")
+    if not arguments.search_seconds >= 0:
+        raise InputError(
+            f"--search-seconds is {arguments.search_seconds:g}: give 0 or more seconds"
+        )
 
 
 def _solved(
@@ -95,6 +101,7 @@ def _solved(
     import numpy as np
     import torch
 
+    from domains.graphs.long_search import again_and_again, searched
     from domains.graphs.solvers import Solver
     from pipelines.graphs import training
 
@@ -117,6 +124,12 @@ def _solved(
         ):
             break
     sets = np.stack(list(found.values()))
+    if not arguments.no_local_search:
+        starts, random = again_and_again(solver, sets), np.random.default_rng(arguments.seed)
+        best, _ = searched(solver, starts, random, arguments.search_seconds)
+        seconds += best.seconds
+        assert best.chosen is not None
+        sets = np.unique(np.concatenate([sets, best.chosen[None]]), axis=0)
     values = solver.values(sets)
     order = np.argsort(-environment.task.sign * values, kind="stable")[: arguments.keep]
     return sets[order], values[order], drawn, seconds

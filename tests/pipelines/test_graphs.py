@@ -186,6 +186,7 @@ def test_solve_a_graph_of_ones_own(trained, tmp_path, capsys):
         (["--input", "none.dimacs"], "cannot read"),
         (["--samples", "0"], "--samples is 0"),
         (["--time-limit", "-1"], "--time-limit is -1"),
+        (["--search-seconds", "-1"], "--search-seconds is -1"),
         (["--fix-in", "77"], 'no vertex "77"'),
         (["--format", "xls"], "--format is xls"),
     ],
