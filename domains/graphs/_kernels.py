@@ -237,6 +237,29 @@ def mean_field(pointer, neighbour, weight, gain, slope, n_rounds, lost):
 
 
 @compiled
+def first_to_ring(rows, first, log_prob, clock, at):
+    """For each state, whose row is `rows`, the choice whose clock rings first: clock / exp(log_prob), where
+    `clock` has a draw of rate one for each choice of each state. Choices as in `policy.Choices`."""
+    n_nodes, used = first[-1], 0
+    stops = len(log_prob) > n_nodes
+    for s in range(len(rows)):
+        r = rows[s]
+        best, best_key = -1, -np.inf
+        for c in range(first[r], first[r + 1]):
+            if log_prob[c] > -np.inf:
+                key = log_prob[c] - np.log(clock[used])
+                if key > best_key:
+                    best, best_key = c, key
+            used += 1
+        if stops:
+            key = log_prob[n_nodes + r] - np.log(clock[used])
+            if key > best_key:
+                best = n_nodes + r
+            used += 1
+        at[s] = best
+
+
+@compiled
 def state_hashes(graph, chosen, stopped, key):
     """A number for each row, equal for equal rows; different rows share one with odds of 2^-64 or so."""
     for r in range(len(graph)):

@@ -27,6 +27,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from domains.graphs import _kernels
 from domains.graphs.environment import SetBuilding, SetState
 from domains.graphs.open_problems import OpenProblems, n_features, open_problems
 from workbench.errors import InputError
@@ -43,33 +44,42 @@ _HINT_RATE = 8.0
 
 
 @dataclass(frozen=True)
-class Outputs:
-    """What the network says of distinct states. Choices are the nodes, then the stops of all rows.
+class Choices:
+    """P_F of distinct states. Choices are the nodes, row by row, then the stops of all rows.
 
     rows        for each state asked for, its row here
     log_prob    log P_F of each choice, -inf where it is not allowed
-    potential   of each choice; `back`: what P_B makes of each vertex, at initial states
-    flow        the network's share of log F of each row
     """
 
     rows: Int[Tensor, "state"]
     row: Int[Tensor, "choice"]
     action: Int[Tensor, "choice"]
     log_prob: Float[Tensor, "choice"]
-    potential: Float[Tensor, "choice"]
-    back: Float[Tensor, "choice"]
-    flow: Float[Tensor, "row"]
+    n_rows: int
     width: int
 
     def picked(self, values: Float[Tensor, "choice"], actions: Tensor) -> Float[Tensor, "state"]:
         """`values` at one action of each state asked for."""
-        place = torch.full((len(self.flow), self.width + 1), -1)
+        place = torch.full((self.n_rows, self.width + 1), -1)
         place[self.row, self.action] = torch.arange(len(self.row))
         return values[place[self.rows, actions]]
 
+
+@dataclass(frozen=True)
+class Outputs(Choices):
+    """All that the network says of distinct states.
+
+    potential   of each choice; `back`: what P_B makes of each vertex, at initial states
+    flow        the network's share of log F of each row
+    """
+
+    potential: Float[Tensor, "choice"]
+    back: Float[Tensor, "choice"]
+    flow: Float[Tensor, "row"]
+
     def back_of(self, starts: Int[Tensor, "start"]) -> Float[Tensor, "start action"]:
         """`back` of every action for some of the states asked for, which are initial; 0 at the others."""
-        table = self.flow.new_zeros((len(self.flow), self.width + 1))
+        table = self.flow.new_zeros((self.n_rows, self.width + 1))
         return table.index_put((self.row, self.action), self.back)[self.rows[starts]]
 
 
@@ -109,24 +119,41 @@ class GraphPolicy(nn.Module):
         other.environment = environment
         return other
 
+    def choices(self, state: SetState) -> Choices:
+        """What sampling needs: one pass of the network over the distinct ones of `state`, none terminal."""
+        distinct, rows = self._distinct(state)
+        nodes = open_problems(self.environment, distinct)
+        raw = self._network_outputs(nodes)
+        return self._choices(rows, nodes, raw, self.hinted(nodes.scores))
+
+    def _choices(
+        self,
+        rows: Int[Tensor, "state"],
+        nodes: OpenProblems,
+        raw: Float[Tensor, "node output"],
+        score: Float[Tensor, "node"],
+    ) -> Choices:
+        logits = (score + raw[:, _LOGIT]).masked_fill(~nodes.allowed, -torch.inf)
+        row, action, width = nodes.row, nodes.vertex, self.environment.width
+        if self.environment.task.stops:
+            every = torch.arange(nodes.n_rows)
+            row = torch.cat([row, every])
+            action = torch.cat([action, torch.full_like(every, width)])
+            logits = torch.cat([logits, _row_means(raw[:, _STOP], nodes)])
+        log_prob = log_softmax_in_rows(logits, row, nodes.n_rows)
+        return Choices(rows, row, action, log_prob, nodes.n_rows, width)
+
     def outputs(self, state: SetState) -> Outputs:
-        """One pass of the network over the distinct ones of `state`, none of them terminal."""
+        """All of the same pass."""
         distinct, rows = self._distinct(state)
         nodes = open_problems(self.environment, distinct)
         raw = self._network_outputs(nodes)
         score = self.hinted(nodes.scores)
-        logits = score + raw[:, _LOGIT]
-        logits = logits.masked_fill(~nodes.allowed, -torch.inf)
-        row, action, potential = nodes.row, nodes.vertex, raw[:, _POTENTIAL]
-        back = raw[:, _BACK] - self.back_scale * score
+        choices = self._choices(rows, nodes, raw, score)
+        potential, back = raw[:, _POTENTIAL], raw[:, _BACK] - self.back_scale * score
         if self.environment.task.stops:
-            every = torch.arange(nodes.n_rows)
-            row = torch.cat([row, every])
-            action = torch.cat([action, torch.full_like(every, self.environment.width)])
-            logits = torch.cat([logits, _row_means(raw[:, _STOP], nodes)])
             potential = torch.cat([potential, _row_means(raw[:, _STOP_POTENTIAL], nodes)])
             back = torch.cat([back, back.new_zeros(nodes.n_rows)])
-        log_prob = log_softmax_in_rows(logits, row, nodes.n_rows)
         share = self.share_scale * nodes.share + raw[:, _FLOW]
         flow = share.new_zeros(nodes.n_rows).index_add(0, nodes.row, share)
         chosen = distinct.chosen.sum(1).to(flow.dtype)
@@ -134,7 +161,7 @@ class GraphPolicy(nn.Module):
         if not self.forward_looking:
             partial = self.environment.log_partial_reward(distinct).to(flow.dtype)
             flow = flow + self.beta * partial
-        return Outputs(rows, row, action, log_prob, potential, back, flow, self.environment.width)
+        return Outputs(**choices.__dict__, potential=potential, back=back, flow=flow)
 
     def hinted(self, scores: Float[Tensor, "node hint"]) -> Float[Tensor, "node"]:
         """What the hints add to the logit of each node."""
@@ -166,8 +193,8 @@ class GraphPolicy(nn.Module):
         table = torch.full((len(state.graph), self.environment.n_actions), -torch.inf)
         going = (~state.stopped).nonzero().squeeze(1)
         if len(going):
-            found = self.outputs(states.select(state, going))
-            dense = torch.full((len(found.flow), table.shape[1]), -torch.inf)
+            found = self.choices(states.select(state, going))
+            dense = torch.full((found.n_rows, table.shape[1]), -torch.inf)
             dense[found.row, found.action] = found.log_prob.detach()
             table[going] = dense[found.rows]
         return table
@@ -211,7 +238,7 @@ class GraphPolicy(nn.Module):
             shared["potential"] = self.beta * found.picked(found.potential, actions)
         if needs.prior_exponent is not None:
             tilted = log_softmax_in_rows(
-                needs.prior_exponent * found.log_prob, found.row, len(found.flow)
+                needs.prior_exponent * found.log_prob, found.row, found.n_rows
             )
             shared["log_prior"] = found.picked(tilted, actions)
         if needs.inflow:
@@ -255,22 +282,17 @@ class ForwardDraws:
     def sample(
         self, state: SetState, row: Int[Tensor, "alive"], generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        found = self._policy.outputs(state)
+        found = self._policy.choices(state)
         log_prob = _explored(found, self._exploration)
-        n = len(found.flow)
-        order = torch.argsort(found.row, stable=True)
-        counts = torch.bincount(found.row, minlength=n)
-        first = counts.cumsum(0) - counts
-        mine = counts[found.rows]
-        owner = torch.arange(len(found.rows)).repeat_interleave(mine)
-        start = mine.cumsum(0) - mine
-        choice = order[first[found.rows][owner] + torch.arange(len(owner)) - start[owner]]
-        clock = torch.empty(len(choice)).exponential_(generator=generator)
-        key = log_prob[choice] - clock.log()
-        best = key.new_full((len(mine),), -torch.inf).scatter_reduce(0, owner, key, "amax")
-        winner = (key == best[owner]) & (key > -torch.inf)
-        at = torch.empty(len(mine), dtype=torch.int64)
-        at[owner[winner]] = choice[winner]
+        n_nodes = len(found.row) - found.n_rows * self._policy.environment.task.stops
+        count = torch.bincount(found.row[:n_nodes], minlength=found.n_rows)
+        first = torch.cat([count.new_zeros(1), count.cumsum(0)])
+        n_draws = int(torch.bincount(found.row, minlength=found.n_rows)[found.rows].sum())
+        clock = torch.empty(n_draws).exponential_(generator=generator)
+        at = torch.empty(len(found.rows), dtype=torch.int64)
+        _kernels.first_to_ring(
+            found.rows.numpy(), first.numpy(), log_prob.numpy(), clock.numpy(), at.numpy()
+        )
         return found.action[at], log_prob[at]
 
 
@@ -324,8 +346,8 @@ def _row_means(values: Float[Tensor, "node"], nodes: OpenProblems) -> Float[Tens
     return values.new_zeros(nodes.n_rows).index_add(0, nodes.row, values) / count
 
 
-def _explored(found: Outputs, exploration: Exploration) -> Float[Tensor, "choice"]:
-    log_prob, n = found.log_prob, len(found.flow)
+def _explored(found: Choices, exploration: Exploration) -> Float[Tensor, "choice"]:
+    log_prob, n = found.log_prob, found.n_rows
     if exploration.temperature != 1.0:
         log_prob = log_softmax_in_rows(log_prob / exploration.temperature, found.row, n)
     if exploration.epsilon > 0.0:

@@ -103,7 +103,7 @@ def look(problem: Problem, policy: GraphPolicy) -> Look:
     return Look(values.mean(1), sign * (sign * values).amax(1))
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def drawn(policy: GraphPolicy, graph: Tensor, generator: torch.Generator) -> Any:
     """Finished sets on the given graphs of the policy's environment."""
     environment = policy.environment
