@@ -21,6 +21,7 @@ from jaxtyping import Bool, Float, Int
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Structure
 
+from domains.crystals.anions import leading_anions
 from domains.crystals.crystals import Crystals
 from domains.crystals.elements import neutral_states
 from domains.crystals.fingerprint import fingerprints, neighbour_list
@@ -104,12 +105,8 @@ def novel(cells: Sequence[Structure], known: Sequence[Structure]) -> Bool[np.nda
 
 def shares_of_anions(crystals: Crystals) -> dict[str, float]:
     """Share of the crystals whose most abundant negative ion is each element."""
-    names = []
-    for kind, charge in zip(crystals.kind, crystals.charge, strict=True):
-        anions = kind[(kind >= 0) & (charge < 0)]
-        if len(anions):
-            names.append(crystals.elements.symbols[int(np.bincount(anions).argmax())])
-    counts = Counter(names)
+    leading = leading_anions(crystals)
+    counts = Counter(crystals.elements.symbols[i] for i in leading[leading >= 0])
     return {name: n / len(crystals) for name, n in counts.most_common()}
 
 

@@ -8,7 +8,8 @@ It is a preference, not thermodynamics: beta is no 1/kT and E no free energy. E 
 `worst_ev_per_atom`, above which energy models mean nothing. Crystals in which two atoms are closer than 0.7
 times the sum of their covalent radii are not given to the energy: they count as worse than the worst, the
 more the closer. So do orbits that have more symmetry than the group they were placed in, which are crystals
-of another group.
+of another group. Where one anion may lead no more than a share of the crystals, log R is lowered for those that
+would (`anions.py`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from domains.crystals.anions import AnionBalance
 from domains.crystals.crystals import Crystals
 from domains.crystals.elements import G_PER_CM3
 from domains.crystals.equivalents import Equivalents
@@ -97,8 +99,15 @@ def in_law(
 class Reward:
     """log R - log m of crystals, as `CrystalEnvironment` wants it."""
 
-    def __init__(self, config: RewardConfig, energy: CrystalEnergy, equivalents: Equivalents):
+    def __init__(
+        self,
+        config: RewardConfig,
+        energy: CrystalEnergy,
+        equivalents: Equivalents,
+        balance: AnionBalance | None = None,
+    ) -> None:
         self.config, self.energy, self.equivalents = config, energy, equivalents
+        self.balance = balance or AnionBalance(len(equivalents.environment.elements), 1.0)
 
     def __call__(self, crystals: Crystals, orbits: OrbitState) -> Float[Tensor, "batch"]:
         """Crystals that are too close are not looked at further: theirs is not divided by m."""
@@ -116,7 +125,7 @@ class Reward:
             rows = rows[claims]
         if len(rows):
             score[rows] = self._score(crystals.select(rows))
-        return torch.from_numpy(self.config.beta * score - log_m)
+        return torch.from_numpy(self.config.beta * score - log_m - self.balance.nats(crystals))
 
     def _worst(self) -> float:
         low = self.config.window[0]

@@ -7,7 +7,9 @@ A change is one of
     regrowth       the last moves of construction taken back, up to all of them, and made again at random
 and is accepted with probability min(1, (R' / R)^power). Proposals are not corrected for being lopsided, so the
 law of the chains is not that of R: they serve as training data of an objective that holds on any data. Only
-crystals with the symmetry of their group and with atoms apart are accepted.
+crystals with the symmetry of their group and with atoms apart are accepted. As the power rises chains are drawn
+again in proportion to what they have gained (sequential Monte Carlo, Del Moral et al. 2006, JRSS B 68, 411), so
+that groups and anions between which no chain moves still come into proportion.
 """
 
 from __future__ import annotations
@@ -44,6 +46,18 @@ class Walks:
 def begin(environment: CrystalEnvironment, state: CrystalState) -> Walks:
     """Chains that start at the given finished crystals."""
     return Walks(state, environment.log_reward(state))
+
+
+def resampled(
+    walks: Walks, log_weight: Float[Tensor, "chain"], generator: torch.Generator
+) -> Walks:
+    """As many chains, drawn in proportion to their weights by evenly spaced levels (systematic resampling)."""
+    n = len(log_weight)
+    ends = log_weight.softmax(0).cumsum(0)
+    offset = torch.rand((), generator=generator, dtype=torch.float64)
+    levels = (torch.arange(n, dtype=torch.float64) + offset) / n * ends[-1]
+    rows = torch.searchsorted(ends, levels).clamp_max(n - 1)
+    return Walks(states.select(walks.state, rows), walks.log_reward[rows])
 
 
 def sweep(

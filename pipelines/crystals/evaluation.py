@@ -112,7 +112,8 @@ class AfterRelaxation:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything the figures are made from; `relaxed` are samples, `types_relaxed` substituted types."""
+    """Everything the figures are made from; `relaxed` are samples, `types_relaxed` substituted types, `chains`
+    energies of the Markov chains that the sampler learned from, where it had any."""
 
     config: Config
     problem: Problem
@@ -122,6 +123,7 @@ class Comparison:
     novel: Bool[np.ndarray, "class"]
     search: Search | None
     substitution: Substitution
+    chains: Float[np.ndarray, "chain"] | None
     playground: PlaygroundResult | None
     n_evaluations: int
 

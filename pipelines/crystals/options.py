@@ -72,6 +72,9 @@ class Config(CommonOptions):
     """Strength at the first step; rises to beta over the first 0.6 of the training."""
     window: tuple[float, float] = (-1.5, -1.0)
     """Lowest and highest formation energy of the window, eV/atom."""
+    anion_share: float = 1.0
+    """Largest share of the crystals that one anion may lead by number of atoms: the reward of those above is
+    lowered, by as much as the report says, until it holds; 1 = the reward as it is."""
     energy: EnergyName = "chgnet"
     """The energy: CHGNet, or point ions with repulsion, which needs no extra package."""
     fit: FitOptions = field(default_factory=FitOptions)
@@ -129,6 +132,14 @@ class Config(CommonOptions):
             raise InputError(
                 f"--max-elements {self.max_elements} is below --min-elements {self.min_elements}: give "
                 "at least as many"
+            )
+        if not 0.0 < self.anion_share <= 1.0:
+            raise InputError(
+                f"--anion-share is {self.anion_share:g}: give a share above 0, up to 1"
+            )
+        if self.anion_share < 1.0 and self.environment == "three-stages":
+            raise InputError(
+                "--anion-share is for crystals with atoms: take --environment wyckoff, or leave it out"
             )
         for group in self.space_groups:
             if not 1 <= group <= 230:

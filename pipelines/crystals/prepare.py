@@ -8,6 +8,7 @@ import torch
 from pymatgen.core import Structure
 
 from domains.crystals import chgnet_energy
+from domains.crystals.anions import AnionBalance
 from domains.crystals.chgnet_energy import ChgnetEnergy
 from domains.crystals.elements import Elements, elements
 from domains.crystals.environment import CrystalEnvironment
@@ -90,13 +91,26 @@ def problem(config: Config) -> Problem:
     if config.energy == "chgnet" and config.target != "density" and not three:
         random = generator(config.seed, "fit")
         fitted = FittedEnergy(chosen, FitConfig(), random, rewarding.worst_ev_per_atom)
-    reward = Reward(rewarding, fitted or energy, equivalents)
+    balance = AnionBalance(len(chosen), _anion_share(config, chosen))
+    reward = Reward(rewarding, fitted or energy, equivalents, balance)
     environment.log_weight = reward
     stages = None
     if three:
         stages = ThreeStages(chosen, orbits.groups, limits, _unset, config.bins)
         stages.log_weight = log_weight(stages, rewarding)
     return Problem(chosen, limits, environment, equivalents, energy, fitted, reward, known, stages)
+
+
+def _anion_share(config: Config, chosen: Elements) -> float:
+    """The largest share of the crystals that one anion may lead."""
+    starts = zip(chosen.first_state[:-1], chosen.first_state[1:], strict=True)
+    n_anions = sum(bool((chosen.state[a:b] < 0).any()) for a, b in starts)
+    if config.anion_share * n_anions < 1.0:
+        raise InputError(
+            f"--anion-share {config.anion_share:g} cannot hold: {n_anions} of the elements can be anions, so "
+            f"one of them leads at least {1 / max(n_anions, 1):.2f} of the crystals"
+        )
+    return config.anion_share
 
 
 def _required(chosen: Elements, symbol: str) -> int:

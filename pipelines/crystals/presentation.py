@@ -61,6 +61,7 @@ def _description(c: Comparison) -> list[str]:
         return lines
     return [
         *lines,
+        *_anions(c),
         "Crystals with atoms closer than 0.7 times the sum of covalent radii are no part of the law, nor are "
         "orbits with more symmetry than their group: a crystal counts in one group, its own. Masks forbid "
         "both as far as they can without dead ends, the reward of training counts what is left as worse, and "
@@ -68,6 +69,18 @@ def _description(c: Comparison) -> list[str]:
         "The reward is divided by the number of equivalent choices of sites, so it is a law over crystals: "
         "exact where settings are exchanged by shifts or axes, approximate for further choices of axes in "
         "triclinic and monoclinic cells. Mirror images count as one crystal.",
+    ]
+
+
+def _anions(c: Comparison) -> list[str]:
+    balance, symbols = c.problem.reward.balance, c.problem.elements.symbols
+    if not balance.binds:
+        return []
+    lowered = [f"{s} {x:.1f}" for s, x in zip(symbols, balance.penalty, strict=True) if x > 0]
+    how = f"lowers log R by {', '.join(lowered)} nats" if lowered else "is the stated one itself"
+    return [
+        f"No anion may lead (have the most atoms of all anions in) more than {balance.most_share:.0%} of the "
+        f"crystals: the law closest to the stated one that keeps this {how}."
     ]
 
 
@@ -84,8 +97,8 @@ def _how(c: Comparison) -> list[str]:
     lines.append(
         f"The replay buffer is fed by {config.chains} Markov chains of crystals under small changes, "
         f"{config.sweeps} changes each in {config.fit.rounds} rounds, started from the best of "
-        f"{config.seeds:,} random crystals; the policy imitates the buffer for {config.imitation} steps a "
-        "round. No known structure is among its data."
+        f"{config.seeds:,} random crystals and drawn again by weight as the strength rises; the policy "
+        f"imitates the buffer for {config.imitation} steps a round. No known structure is among its data."
     )
     if c.problem.fitted is not None:
         lines.append(
@@ -123,6 +136,11 @@ def _verdict(c: Comparison) -> list[str]:
             f"Random search wins: the median of its best {len(theirs)} lies {-difference:.2f} eV/atom "
             "lower."
         )
+    if c.chains is not None and np.median(c.chains) < np.median(ours):
+        lower = float(np.median(ours) - np.median(c.chains))
+        lines.append(
+            f"The chains that it learned from end {lower:.2f} eV/atom lower in the median."
+        )
     plain = c.substitution.energies_ev_per_atom
     if len(plain) and plain.min() < ours.min():
         lines.append(
@@ -140,6 +158,9 @@ def _beside(c: Comparison) -> Table:
         rows.append(_energy_row(f"random search, best {len(best)}", best, c.search.n_evaluations))
         every = c.search.energies_ev_per_atom
         rows.append(_energy_row("random search, all", every, c.search.n_evaluations))
+    if c.chains is not None:
+        n = c.n_evaluations - len(ours) + len(c.chains)
+        rows.append(_energy_row("the Markov chains it learned from, at their end", c.chains, n))
     plain = c.substitution.energies_ev_per_atom
     if len(plain):
         rows.append(_energy_row("substituted types", plain, c.substitution.n_evaluations))

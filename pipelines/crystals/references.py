@@ -1,5 +1,5 @@
-"""What the sampler is compared with at as many energy evaluations: random search, and substitution of the
-run's elements into known structure types."""
+"""What the sampler is compared with: the Markov chains that it learned from, and at as many energy evaluations
+random search and substitution of the run's elements into known structure types."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from domains.crystals.crystals import Crystals
 from domains.crystals.hull import Hull, fractions
 from domains.crystals.prototypes import Substituted, substituted
 from domains.crystals.random_search import random_crystals
+from domains.crystals.walks import Walks
 from domains.crystals.wyckoff import N_GROUPS
 from pipelines.crystals.options import Config
 from pipelines.crystals.prepare import Problem
@@ -37,6 +38,13 @@ class Search:
     def best(self, n: int) -> Float[np.ndarray, "crystal"]:
         """The lowest n energies."""
         return np.sort(self.energies_ev_per_atom)[:n]
+
+
+def chain_energies(problem: Problem, walks: Walks, most: int) -> Float[np.ndarray, "crystal"]:
+    """Energies of the first `most` chains where they ended, by what crystals are finally judged by."""
+    crystals = problem.environment.crystals(walks.state)
+    rows = np.arange(min(most, len(crystals)))
+    return problem.energy.formation_energy_ev_per_atom(crystals.select(rows))
 
 
 def random_search(config: Config, problem: Problem, n_evaluations: int) -> Search:

@@ -2,11 +2,13 @@
 energy is fitted again, and the policy imitates what the chains have found.
 
 The chains (`domains/crystals/walks.py`) are training data: they end in the replay buffer, from which the
-imitation and the objective draw. Beta of the chains rises over the rounds to the run's own.
+imitation and the objective draw. Beta of the chains rises with that of the training to the run's own. Where one
+anion may lead no more than a share of the crystals, the chains are what its multiplier is learned from.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -77,11 +79,19 @@ def _turn(
 ) -> Walks:
     """Move the chains, remember where they have been, imitate."""
     environment, random = problem.environment, state.generator
-    power = max(config.sampler.temperature.initial, (number + 1) / config.fit.rounds)
-    for i in range(config.sweeps):
-        walks = chains.sweep(environment, walks, power, random)
-        if (i + 1) % _KEPT_EVERY == 0:
-            _remember(config, problem, state, walks.state)
+    powers = [
+        config.sampler.temperature.at((number + min(i / config.sweeps, 1.0)) / config.fit.rounds)
+        for i in range(0, config.sweeps + _KEPT_EVERY, _KEPT_EVERY)
+    ]
+    for before, power in itertools.pairwise(powers):
+        walks = chains.resampled(walks, (power - before) * walks.log_reward, random)
+        for _ in range(_KEPT_EVERY):
+            walks = chains.sweep(environment, walks, power, random)
+        if problem.reward.balance.binds:
+            walks = _balanced(problem, walks, power, random)
+        _remember(config, problem, state, walks.state)
+    if problem.reward.balance.binds:
+        _renew(problem, state)
     _imitate(config, problem, state)
     policy: Any = state.policy
     with torch.no_grad():
@@ -91,6 +101,16 @@ def _turn(
         scores = tempered_scores(scores, at)
         policy.log_z.fill_((scores.log_reward - scores.log_ratio()).median())
     return walks
+
+
+def _balanced(problem: Problem, walks: Walks, power: float, random: torch.Generator) -> Walks:
+    """Chains after a step of the anions' multipliers, drawn again in proportion to it."""
+    crystals, balance = problem.environment.crystals(walks.state), problem.reward.balance
+    before = balance.nats(crystals)
+    balance.learn(crystals, power)
+    gained = torch.from_numpy(before - balance.nats(crystals))
+    walks = Walks(walks.state, walks.log_reward + gained)
+    return chains.resampled(walks, power * gained, random)
 
 
 def _remember(

@@ -20,7 +20,12 @@ from pipelines.crystals import evaluation, files, presentation, stages, training
 from pipelines.crystals.evaluation import AfterRelaxation, Comparison, Judged
 from pipelines.crystals.options import Config
 from pipelines.crystals.prepare import Problem
-from pipelines.crystals.references import Substitution, random_search, substitution
+from pipelines.crystals.references import (
+    Substitution,
+    chain_energies,
+    random_search,
+    substitution,
+)
 from pipelines.crystals.training import Drawn
 from pipelines.lifecycle import finish
 from workbench.runs.folder import RunFolder
@@ -56,6 +61,7 @@ def work(config: Config, problem: Problem, folder: RunFolder) -> None:
         _novel(problem, judged, types),
         search,
         types,
+        None if problem.stages else chain_energies(problem, trained.state[-1], len(drawn.crystals)),
         small,
         n_evaluations,
     )

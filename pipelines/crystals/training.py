@@ -35,7 +35,7 @@ _MOST_DRAWS = 30  # for each crystal asked for
 
 
 def train(config: Config, problem: Problem, folder: RunFolder) -> Fitted:
-    """The trained `(algorithm.State, energy, fitted, chains)`; one samples with `state[0].average`."""
+    """The trained `(algorithm.State, energy, fitted, balance, chains)`; one samples with `state[0].average`."""
     random = problem.generator(config.seed, "training")
     with weights_from(random):
         policy = CrystalPolicy(problem.environment, config.width, config.layers)
@@ -54,7 +54,8 @@ def train(config: Config, problem: Problem, folder: RunFolder) -> Fitted:
         inner, found = algorithm.step(sampler, problem.environment, inner)
         return (inner, *state[1:-1], walks), {**found, **info}
 
-    start = (state, problem.energy, problem.fitted, rounds.nothing(config, problem))
+    kept = (problem.energy, problem.fitted, problem.reward.balance)
+    start = (state, *kept, rounds.nothing(config, problem))
     return fitted(config, folder, start, step)
 
 

@@ -72,3 +72,15 @@ def test_an_element_is_renamed_on_the_same_sites(rewarded, begun, generator):
         assert rounded[0] == rounded[1]
     assert moved > 20
     assert fingerprints(before) != fingerprints(after)
+
+
+def test_resampling_gives_every_chain_its_share(begun, generator):
+    """Systematic: each chain comes as often as its weight asks, up to one."""
+    n = len(begun.log_reward)
+    found = walks.resampled(begun, begun.log_reward, generator)
+    share = begun.log_reward.softmax(0)
+    heavy = share > 2.0 / n
+    assert bool(heavy.any())
+    for log_reward in begun.log_reward[heavy].unique():
+        asked = float(share[begun.log_reward == log_reward].sum()) * n
+        assert abs(float((found.log_reward == log_reward).sum()) - asked) <= 1.0
