@@ -37,6 +37,11 @@ MEANINGS = {
         f"seconds_to_1_percent/{name}": "until within 1 % of the best known value, median over graphs"
         for name in _SOLVED_BY
     },
+    **{
+        f"gap_to_{other}/{name}": f"relative to what {other} found; below 0: better than that"
+        for other in OTHERS
+        for name in ("gflownet_best_of_20", "gflownet_local_search")
+    },
     "validation_gain/single": "value of single sets after training less before, on graphs held out of it",
     "validation_gain/best_of_20": "the same of the best of 20; for both, above 0 is better",
     "mean_best_known": "mean of the best value that any solver found",
@@ -113,7 +118,29 @@ def evaluate(c: Comparison) -> Figures:
     bounds = [line.bound for (_, name), line in c.lines.items() if name == "cp_sat"]
     known = [bound for bound in bounds if bound is not None]
     figures["mean_proven_bound"] = _mean(known, "CP-SAT did not run")
-    return figures | _learned(c) | _diversity(c) | _pays(c)
+    return figures | _against_others(c) | _learned(c) | _diversity(c) | _pays(c)
+
+
+def _against_others(c: Comparison) -> Figures:
+    """The policy's sets, as they are and after the search, graph by graph beside each solver of others."""
+    figures: Figures = {}
+    ours = (f"gflownet_best_of_{c.config.samples}", "gflownet_local_search")
+    for other in (name for name in c.solvers if name in OTHERS):
+        for name in ours:
+            gaps = [
+                c.problem.task.sign * (theirs - mine) / abs(theirs)
+                for mine, theirs in _values(c, name, other)
+                if theirs
+            ]
+            figures[f"gap_to_{other}/{name}"] = _mean(gaps, "nothing was found to compare with")
+    return figures
+
+
+def _values(c: Comparison, first: str, second: str) -> list[tuple[float, float]]:
+    """What two solvers found, on the graphs on which both found something."""
+    both = [g for g in c.graphs if (g, first) in c.lines and (g, second) in c.lines]
+    pairs = [(c.lines[g, first].value, c.lines[g, second].value) for g in both]
+    return [(a, b) for a, b in pairs if a is not None and b is not None]
 
 
 def _learned(c: Comparison) -> Figures:

@@ -51,6 +51,7 @@ def test_petersen_through_the_command_line(task, tmp_path):
     assert 0 <= figures["terminal_tvd"]["value"] < 1
     assert figures["validation_gain/single"]["n"] == preset("smoke", task).n_validation
     assert (tmp_path / "run" / "report.html").exists()
+    assert figures["gap_to_cp_sat/gflownet_local_search"]["value"] == 0
     for line in solutions(tmp_path / "run" / "samples" / "solutions.jsonl"):
         assert {"graph", "value", "vertices", "solver"} <= set(line)
         assert line["graph"] == "petersen" and set(line["vertices"]) <= set(range(10))
@@ -279,6 +280,29 @@ def test_seconds_to_near_is_a_median_over_all_graphs():
     lines = [solving.Line("g", "x", c[-1][1], 1.0, [], curve=c) for c in curves]
     assert seconds_to_near(comparison, lines) == (0.4, 2)
     assert seconds_to_near(comparison, lines[2:]) == (None, 0)
+
+
+@pytest.mark.parametrize(("sign", "expected"), [(1, 0.1), (-1, -0.1)])
+def test_gaps_to_another_solver_have_a_sign(sign, expected):
+    """Nine where it has ten: worse where large is good, better where small is. Where it failed is left out."""
+    from types import SimpleNamespace
+
+    from pipelines.graphs.evaluation import _against_others
+
+    ours = ("gflownet_best_of_20", "gflownet_local_search")
+    lines = {("a", name): solving.Line("a", name, 9.0, 1.0, []) for name in ours}
+    lines |= {("b", name): solving.Line("b", name, 5.0, 1.0, []) for name in ours}
+    lines["a", "cp_sat"] = solving.Line("a", "cp_sat", 10.0, 1.0, [])
+    lines["b", "cp_sat"] = solving.Line("b", "cp_sat", None, 1.0, [])
+    comparison: Any = SimpleNamespace(
+        lines=lines,
+        graphs=["a", "b"],
+        solvers=[*ours, "cp_sat"],
+        config=SimpleNamespace(samples=20),
+        problem=SimpleNamespace(task=SimpleNamespace(sign=sign)),
+    )
+    figures = _against_others(comparison)
+    assert [figures[f"gap_to_cp_sat/{name}"].value for name in ours] == [expected, expected]
 
 
 def test_a_curve_ends_with_the_mean_gap():
