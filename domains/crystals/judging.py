@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Int
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Structure
 
-from domains.crystals.anions import leading_anions
+from domains.crystals.balance import leading_anions
 from domains.crystals.crystals import Crystals
 from domains.crystals.elements import neutral_states
 from domains.crystals.fingerprint import fingerprints, neighbour_list

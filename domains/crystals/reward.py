@@ -8,8 +8,8 @@ It is a preference, not thermodynamics: beta is no 1/kT and E no free energy. E 
 `worst_ev_per_atom`, above which energy models mean nothing. Crystals in which two atoms are closer than 0.7
 times the sum of their covalent radii are not given to the energy: they count as worse than the worst, the
 more the closer. So do orbits that have more symmetry than the group they were placed in, which are crystals
-of another group. Where one anion may lead no more than a share of the crystals, log R is lowered for those that
-would (`anions.py`).
+of another group. Where an anion, a group or a formula may have no more than a share of the crystals, log R is
+lowered for those that would have more (`balance.py`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from domains.crystals.anions import AnionBalance
+from domains.crystals.balance import Balance
 from domains.crystals.crystals import Crystals
 from domains.crystals.elements import G_PER_CM3
 from domains.crystals.equivalents import Equivalents
@@ -104,10 +104,10 @@ class Reward:
         config: RewardConfig,
         energy: CrystalEnergy,
         equivalents: Equivalents,
-        balance: AnionBalance | None = None,
+        balance: Balance | None = None,
     ) -> None:
         self.config, self.energy, self.equivalents = config, energy, equivalents
-        self.balance = balance or AnionBalance(len(equivalents.environment.elements), 1.0)
+        self.balance = balance or Balance({})
 
     def __call__(self, crystals: Crystals, orbits: OrbitState) -> Float[Tensor, "batch"]:
         """Crystals that are too close are not looked at further: theirs is not divided by m."""

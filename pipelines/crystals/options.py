@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +20,7 @@ Target = Literal["formation-energy", "window", "density"]
 EnergyName = Literal["chgnet", "ionic"]
 EnvironmentName = Literal["wyckoff", "three-stages"]
 
-_ANNEALED = 0.6
+ANNEALED = 0.6
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,29 @@ class FitOptions:
                 f"--fit.labels {self.labels} is below --fit.rounds {self.rounds}: give at least one label "
                 "for each round"
             )
+
+
+@dataclass(frozen=True)
+class ShareOptions:
+    """Largest share of the crystals that may have one label; 1 = the reward as it is. Where it binds, the
+    reward is lowered until it holds, by as much as the report says."""
+
+    anion: float = 1.0
+    """Of crystals that one anion leads by number of atoms."""
+    group: float = 1.0
+    """Of crystals in one space group."""
+    formula: float = 1.0
+    """Of crystals of one reduced formula."""
+
+    def __post_init__(self) -> None:
+        for kind, share in asdict(self).items():
+            if not 0.0 < share <= 1.0:
+                raise InputError(f"--most.{kind} is {share:g}: give a share above 0, up to 1")
+
+    @property
+    def binding(self) -> dict[str, float]:
+        """The kinds that are bounded, with their shares."""
+        return {kind: share for kind, share in asdict(self).items() if share < 1.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +95,7 @@ class Config(CommonOptions):
     """Strength at the first step; rises to beta over the first 0.6 of the training."""
     window: tuple[float, float] = (-1.5, -1.0)
     """Lowest and highest formation energy of the window, eV/atom."""
-    anion_share: float = 1.0
-    """Largest share of the crystals that one anion may lead by number of atoms: the reward of those above is
-    lowered, by as much as the report says, until it holds; 1 = the reward as it is."""
+    most: ShareOptions = field(default_factory=ShareOptions)
     energy: EnergyName = "chgnet"
     """The energy: CHGNet, or point ions with repulsion, which needs no extra package."""
     fit: FitOptions = field(default_factory=FitOptions)
@@ -133,13 +154,10 @@ class Config(CommonOptions):
                 f"--max-elements {self.max_elements} is below --min-elements {self.min_elements}: give "
                 "at least as many"
             )
-        if not 0.0 < self.anion_share <= 1.0:
+        if self.most.binding and self.environment == "three-stages":
             raise InputError(
-                f"--anion-share is {self.anion_share:g}: give a share above 0, up to 1"
-            )
-        if self.anion_share < 1.0 and self.environment == "three-stages":
-            raise InputError(
-                "--anion-share is for crystals with atoms: take --environment wyckoff, or leave it out"
+                f"--most.{next(iter(self.most.binding))} is for crystals with atoms: take --environment "
+                "wyckoff, or leave it out"
             )
         for group in self.space_groups:
             if not 1 <= group <= 230:
@@ -161,6 +179,6 @@ class Config(CommonOptions):
             replay=self.replay,
             network=NetworkConfig(self.width, self.layers),
             temperature=TemperatureConfig(
-                "annealed", min(self.beta_start / self.beta, 1.0), annealed=_ANNEALED
+                "annealed", min(self.beta_start / self.beta, 1.0), annealed=ANNEALED
             ),
         )

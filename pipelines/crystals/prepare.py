@@ -8,7 +8,7 @@ import torch
 from pymatgen.core import Structure
 
 from domains.crystals import chgnet_energy
-from domains.crystals.anions import AnionBalance
+from domains.crystals.balance import Balance
 from domains.crystals.chgnet_energy import ChgnetEnergy
 from domains.crystals.elements import Elements, elements
 from domains.crystals.environment import CrystalEnvironment
@@ -91,8 +91,8 @@ def problem(config: Config) -> Problem:
     if config.energy == "chgnet" and config.target != "density" and not three:
         random = generator(config.seed, "fit")
         fitted = FittedEnergy(chosen, FitConfig(), random, rewarding.worst_ev_per_atom)
-    balance = AnionBalance(len(chosen), _anion_share(config, chosen))
-    reward = Reward(rewarding, fitted or energy, equivalents, balance)
+    _check_shares(config, chosen, orbits.n_groups)
+    reward = Reward(rewarding, fitted or energy, equivalents, Balance(config.most.binding))
     environment.log_weight = reward
     stages = None
     if three:
@@ -101,16 +101,19 @@ def problem(config: Config) -> Problem:
     return Problem(chosen, limits, environment, equivalents, energy, fitted, reward, known, stages)
 
 
-def _anion_share(config: Config, chosen: Elements) -> float:
-    """The largest share of the crystals that one anion may lead."""
+def _check_shares(config: Config, chosen: Elements, n_groups: int) -> None:
+    """Raises InputError for shares that no law can keep."""
     starts = zip(chosen.first_state[:-1], chosen.first_state[1:], strict=True)
     n_anions = sum(bool((chosen.state[a:b] < 0).any()) for a, b in starts)
-    if config.anion_share * n_anions < 1.0:
-        raise InputError(
-            f"--anion-share {config.anion_share:g} cannot hold: {n_anions} of the elements can be anions, so "
-            f"one of them leads at least {1 / max(n_anions, 1):.2f} of the crystals"
-        )
-    return config.anion_share
+    for kind, share, n in (
+        ("anion", config.most.anion, n_anions),
+        ("group", config.most.group, n_groups),
+    ):
+        if share * n < 1.0:
+            raise InputError(
+                f"--most.{kind} {share:g} cannot hold: there are {n} to choose from, so one of them has at "
+                f"least {1 / max(n, 1):.3f} of the crystals"
+            )
 
 
 def _required(chosen: Elements, symbol: str) -> int:

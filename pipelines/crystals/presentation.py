@@ -61,7 +61,7 @@ def _description(c: Comparison) -> list[str]:
         return lines
     return [
         *lines,
-        *_anions(c),
+        *_shares(c),
         "Crystals with atoms closer than 0.7 times the sum of covalent radii are no part of the law, nor are "
         "orbits with more symmetry than their group: a crystal counts in one group, its own. Masks forbid "
         "both as far as they can without dead ends, the reward of training counts what is left as worse, and "
@@ -72,16 +72,21 @@ def _description(c: Comparison) -> list[str]:
     ]
 
 
-def _anions(c: Comparison) -> list[str]:
-    balance, symbols = c.problem.reward.balance, c.problem.elements.symbols
-    if not balance.binds:
-        return []
-    lowered = [f"{s} {x:.1f}" for s, x in zip(symbols, balance.penalty, strict=True) if x > 0]
-    how = f"lowers log R by {', '.join(lowered)} nats" if lowered else "is the stated one itself"
-    return [
-        f"No anion may lead (have the most atoms of all anions in) more than {balance.most_share:.0%} of the "
-        f"crystals: the law closest to the stated one that keeps this {how}."
-    ]
+def _shares(c: Comparison) -> list[str]:
+    """What bounds on shares do to the law."""
+    balance = c.problem.reward.balance
+    nouns = {"anion": "anion may lead", "group": "group may have", "formula": "formula may have"}
+    lines = []
+    for kind, share in balance.shares.items():
+        found = sorted(balance.penalty[kind].items(), key=lambda pair: -pair[1])
+        most = ", ".join(f"{name} {nats:.1f}" for name, nats in found[:8])
+        more = f" and {len(found) - 8} others by less" if len(found) > 8 else ""
+        how = f"lowers log R by (nats) {most}{more}" if found else "is the stated one itself"
+        lines.append(
+            f"No {nouns[kind]} more than {share:.2%} of the crystals: the law closest to the stated one that "
+            f"keeps this {how}."
+        )
+    return lines
 
 
 def _how(c: Comparison) -> list[str]:

@@ -1,9 +1,9 @@
-"""What happens between gradient steps, once per round: chains of crystals move, some are labelled and the fast
-energy is fitted again, and the policy imitates what the chains have found.
+"""What happens between gradient steps, once per round, in the first 0.6 of them: chains of crystals move, some
+are labelled and the fast energy is fitted again, and the policy imitates what the chains have found.
 
 The chains (`domains/crystals/walks.py`) are training data: they end in the replay buffer, from which the
-imitation and the objective draw. Beta of the chains rises with that of the training to the run's own. Where one
-anion may lead no more than a share of the crystals, the chains are what its multiplier is learned from.
+imitation and the objective draw. Beta of the chains rises with that of the training to the run's own. Where
+shares of anions, groups or formulas are bounded, the chains are what the multipliers are learned from.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def first(
     order = environment.log_reward(objects).argsort(descending=True)
     rows = order[torch.arange(config.chains) % len(order)]
     walks = chains.begin(environment, states.select(objects, rows))
-    return _turn(config, problem, state, walks, 0), info
+    return _turn(config, problem, state, walks, 0, info)
 
 
 def again(
@@ -71,13 +71,19 @@ def again(
             info = _label(config, problem, proposals)
             _renew(problem, state)
             walks = chains.begin(problem.environment, walks.state)
-    return _turn(config, problem, state, walks, number), info
+    return _turn(config, problem, state, walks, number, info)
 
 
 def _turn(
-    config: Config, problem: Problem, state: algorithm.State, walks: Walks, number: int
-) -> Walks:
-    """Move the chains, remember where they have been, imitate."""
+    config: Config,
+    problem: Problem,
+    state: algorithm.State,
+    walks: Walks,
+    number: int,
+    info: dict[str, float],
+) -> tuple[Walks, dict[str, float]]:
+    """Move the chains, remember where they have been, imitate. The log tells the chains' median of log R / beta
+    without multipliers: minus the formation energy where that is the target."""
     environment, random = problem.environment, state.generator
     powers = [
         config.sampler.temperature.at((number + min(i / config.sweeps, 1.0)) / config.fit.rounds)
@@ -87,10 +93,10 @@ def _turn(
         walks = chains.resampled(walks, (power - before) * walks.log_reward, random)
         for _ in range(_KEPT_EVERY):
             walks = chains.sweep(environment, walks, power, random)
-        if problem.reward.balance.binds:
+        if problem.reward.balance.shares:
             walks = _balanced(problem, walks, power, random)
         _remember(config, problem, state, walks.state)
-    if problem.reward.balance.binds:
+    if problem.reward.balance.shares:
         _renew(problem, state)
     _imitate(config, problem, state)
     policy: Any = state.policy
@@ -100,11 +106,13 @@ def _turn(
         at = config.sampler.temperature.at(state.steps_done / config.steps)
         scores = tempered_scores(scores, at)
         policy.log_z.fill_((scores.log_reward - scores.log_ratio()).median())
-    return walks
+    nats = torch.from_numpy(problem.reward.balance.nats(environment.crystals(walks.state)))
+    info["chains_median_score"] = float((walks.log_reward + nats).median()) / config.beta
+    return walks, info
 
 
 def _balanced(problem: Problem, walks: Walks, power: float, random: torch.Generator) -> Walks:
-    """Chains after a step of the anions' multipliers, drawn again in proportion to it."""
+    """Chains after a step of the multipliers, drawn again in proportion to it."""
     crystals, balance = problem.environment.crystals(walks.state), problem.reward.balance
     before = balance.nats(crystals)
     balance.learn(crystals, power)

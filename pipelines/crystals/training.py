@@ -18,7 +18,7 @@ from domains.crystals.playground import Playground
 from domains.crystals.policy import CrystalPolicy
 from domains.crystals.reward import RewardConfig, in_law
 from pipelines.crystals import rounds
-from pipelines.crystals.options import Config
+from pipelines.crystals.options import ANNEALED, Config
 from pipelines.crystals.prepare import Problem, generator
 from workbench.errors import InputError
 from workbench.gflownet import algorithm, rollout, states
@@ -41,7 +41,7 @@ def train(config: Config, problem: Problem, folder: RunFolder) -> Fitted:
         policy = CrystalPolicy(problem.environment, config.width, config.layers)
     sampler = config.sampler
     state = algorithm.init(sampler, problem.environment, random, policy)
-    every = max(1, config.steps // (config.fit.rounds + 1))
+    every = max(1, int(ANNEALED * config.steps) // config.fit.rounds)
 
     def step(state: Any) -> tuple[Any, Mapping[str, float]]:
         inner, walks = state[0], state[-1]

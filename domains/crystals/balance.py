@@ -1,0 +1,118 @@
+"""Bounds on the share of the crystals that one anion, space group or formula may have, as weights of the law.
+
+Formation energy alone fills a sample with fluorides of a few groups. Of all laws in which no label of a kind
+has more than a share s of the crystals, the one closest to the stated law R (Kullback-Leibler divergence) is
+
+    R(x) exp(-sum over kinds of lambda[label(x)]),    lambda >= 0, and 0 where a label has less than s
+
+The lambdas are multipliers, found from crystals that come by: steps
+lambda <- max(0, lambda + rate log(share / s)) on their reweighted shares, until those keep s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from domains.crystals.crystals import Crystals
+
+_RATE, _STEPS = 0.5, 60
+_DAMPED = 0.5  # part of a change that is made: shares of few crystals are noisy
+_UNSEEN = 0.1  # crystals of a label that none of them has
+
+
+def leading_anions(crystals: Crystals) -> Int[np.ndarray, "crystal"]:
+    """The element with most negative ions in each crystal, the least electronegative of equals; -1 where
+    none is negative."""
+    counts = _counts(crystals, (crystals.kind >= 0) & (crystals.charge < 0))
+    return np.where(counts.any(1), counts.argmax(1), -1)
+
+
+class Balance:
+    """The multipliers, learned on the way.
+
+    shares    s of each kind that is bounded ("anion": the one that leads, "group", "formula": reduced)
+    penalty   kind -> label -> lambda in nats, of those above 0
+    """
+
+    def __init__(self, shares: Mapping[str, float]) -> None:
+        self.shares = dict(shares)
+        self.penalty: dict[str, dict[str, float]] = {kind: {} for kind in self.shares}
+
+    def nats(self, crystals: Crystals) -> Float[np.ndarray, "crystal"]:
+        """By how much the log-reward of each crystal is lowered."""
+        total = np.zeros(len(crystals))
+        for kind, penalty in self.penalty.items():
+            names, of = _labels(kind, crystals)
+            total += np.array([penalty.get(name, 0.0) for name in names])[of]
+        return total
+
+    def learn(self, crystals: Crystals, power: float = 1.0) -> None:
+        """New multipliers from crystals of the law with the present ones, to the given power."""
+        n = len(crystals)
+        labels = {kind: _labels(kind, crystals) for kind in self.shares}
+        before = {kind: self._of(kind, names) for kind, (names, _) in labels.items()}
+        now = {kind: values.copy() for kind, values in before.items()}
+        for _ in range(_STEPS):
+            gained = np.zeros(n)
+            for kind, (_, of) in labels.items():
+                gained += (before[kind] - now[kind])[of]
+            weight = np.exp(power * (gained - gained.max()))
+            weight /= weight.sum()
+            for kind, (names, of) in labels.items():
+                share = np.bincount(of, weight, minlength=len(names))
+                step = _RATE / power * np.log(share / self.shares[kind])
+                now[kind] = np.maximum(now[kind] + step, 0.0)
+        for kind, (names, _) in labels.items():
+            self._set(kind, names, now[kind], n, power)
+
+    def _of(self, kind: str, names: list[str]) -> Float[np.ndarray, "label"]:
+        return np.array([self.penalty[kind].get(name, 0.0) for name in names])
+
+    def _set(
+        self, kind: str, names: list[str], values: Float[np.ndarray, "label"], n: int, power: float
+    ) -> None:
+        """Damped; labels that no crystal has fall as if a tenth of one had."""
+        old, target = self.penalty[kind], dict(zip(names, values.tolist(), strict=True))
+        fall = min(_RATE / power * np.log(_UNSEEN / n / self.shares[kind]), 0.0)
+        kept = {}
+        for name in {**old, **target}:
+            before = old.get(name, 0.0)
+            change = _DAMPED * (target[name] - before) if name in target else fall
+            if before + change > 1e-6:
+                kept[name] = before + change
+        self.penalty[kind] = kept
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"penalty": {kind: dict(found) for kind, found in self.penalty.items()}}
+
+    def load_state_dict(self, stored: Mapping[str, Any]) -> None:
+        self.penalty = {kind: dict(found) for kind, found in stored["penalty"].items()}
+
+
+def _labels(kind: str, crystals: Crystals) -> tuple[list[str], Int[np.ndarray, "crystal"]]:
+    """The different labels, and which of them each crystal has."""
+    symbols = np.array([*crystals.elements.symbols, "none"])
+    if kind == "formula":
+        counts = _counts(crystals, crystals.kind >= 0)
+        counts //= np.gcd.reduce(counts, axis=1)[:, None]
+        rows, of = np.unique(counts, axis=0, return_inverse=True)
+        return [_written(symbols, row) for row in rows], of.reshape(-1)
+    raw = symbols[leading_anions(crystals)] if kind == "anion" else crystals.group.astype(str)
+    names, of = np.unique(raw, return_inverse=True)
+    return names.tolist(), of
+
+
+def _written(symbols: np.ndarray, counts: Int[np.ndarray, "element"]) -> str:
+    return "".join(f"{symbols[i]}{counts[i] if counts[i] > 1 else ''}" for i in counts.nonzero()[0])
+
+
+def _counts(crystals: Crystals, which: np.ndarray) -> Int[np.ndarray, "crystal element"]:
+    """Atoms of each element among those chosen."""
+    n, width = len(crystals), len(crystals.elements)
+    row, slot = which.nonzero()
+    cell = row * width + crystals.kind[row, slot]
+    return np.bincount(cell, minlength=n * width).reshape(n, width)
