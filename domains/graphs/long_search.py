@@ -80,26 +80,30 @@ def _from_one(
 
 
 def local_optima(
-    solver: Solver, random: np.random.Generator, blind: bool
+    solver: Solver, random: np.random.Generator
 ) -> Iterator[Bool[np.ndarray, "vertex"]]:
-    """Greedy (or blind) sets with random ties after local search, without end."""
+    """Random sets after local search, without end."""
     while True:
-        yield solver.improved(solver.greedy(solver.noise(1, random), blind))[0]
+        yield solver.improved(solver.greedy(solver.noise(1, random), blind=True))[0]
 
 
-def again_and_again(solver: Solver, sets: Sets) -> Iterator[Bool[np.ndarray, "vertex"]]:
-    """Given sets after local search, the best first, round and round."""
+def starts_from(
+    solver: Solver, sets: Sets, random: np.random.Generator
+) -> Iterator[Bool[np.ndarray, "vertex"]]:
+    """Given sets after local search, the best first, then random ones without end: sets that are much alike may
+    all lie far from the best one."""
     better = solver.improved(sets)
-    order = np.argsort(-solver.task.sign * solver.values(better), kind="stable")
-    while True:
-        yield from better[order]
+    yield from better[np.argsort(-solver.task.sign * solver.values(better), kind="stable")]
+    yield from local_optima(solver, random)
+
+
+def from_greedy(
+    solver: Solver, n: int, random: np.random.Generator
+) -> Iterator[Bool[np.ndarray, "vertex"]]:
+    """`starts_from` so many greedy sets, made when the first is asked for."""
+    yield from starts_from(solver, solver.greedy(solver.noise(n, random)), random)
 
 
 def tabu(solver: Solver, random: np.random.Generator, seconds: float) -> Solution:
     """The search for so many seconds from a greedy start, then from random ones."""
-
-    def starts() -> Iterator[Bool[np.ndarray, "vertex"]]:
-        yield next(local_optima(solver, random, blind=False))
-        yield from local_optima(solver, random, blind=True)
-
-    return searched(solver, starts(), random, seconds)[0]
+    return searched(solver, from_greedy(solver, 1, random), random, seconds)[0]

@@ -110,19 +110,15 @@ def restarts(
     random: np.random.Generator,
     n: int | None = None,
     seconds: float | None = None,
-    blind: bool = False,
-    search: bool = False,
 ) -> tuple[Solution, int]:
-    """The best of many greedy (or blind) tries, each with local search where asked, and how many there were.
+    """The best of many greedy tries with random ties, and how many there were.
 
     n         tries; or
     seconds   processor time after which no further batch of tries begins
     """
     began, done, record, curve = time.process_time(), 0, None, []
     for size in _batches(n):
-        chosen = solver.greedy(solver.noise(size, random), blind)
-        if search:
-            chosen = solver.improved(chosen)
+        chosen = solver.greedy(solver.noise(size, random))
         value, best = solver.best(chosen)
         done += size
         if record is None or solver.task.sign * (value - record[0]) > 0:

@@ -101,7 +101,7 @@ def _solved(
     import numpy as np
     import torch
 
-    from domains.graphs.long_search import again_and_again, searched
+    from domains.graphs.long_search import searched, starts_from
     from domains.graphs.solvers import Solver
     from pipelines.graphs import training
 
@@ -125,7 +125,8 @@ def _solved(
             break
     sets = np.stack(list(found.values()))
     if not arguments.no_local_search:
-        starts, random = again_and_again(solver, sets), np.random.default_rng(arguments.seed)
+        random = np.random.default_rng(arguments.seed)
+        starts = starts_from(solver, sets, random)
         best, _ = searched(solver, starts, random, arguments.search_seconds)
         seconds += best.seconds
         assert best.chosen is not None

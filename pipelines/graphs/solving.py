@@ -2,13 +2,14 @@
 are not computed again.
 
     gflownet_best_of_K       the best of K sets of the trained policy
-    gflownet_local_search    search from the same K, the time of drawing them taken off
+    gflownet_local_search    search from the same K, the time of drawing them taken off; like every search,
+                             it goes on from random sets when these give no more
     untrained_best_of_K      K sets of the policy before training: its greedy hints alone
     greedy, greedy_restarts  the greedy rule once, and 20 times with random ties
     greedy_restarts_equal_seconds            restarts for as long as gflownet_best_of_K took
-    greedy_local_search, random_local_search the same search from greedy or random starts, for as long as
-                                             gflownet_local_search took: --search-seconds, or what drawing
-                                             the K sets took where that is more
+    greedy_local_search, random_local_search the same search from 20 greedy sets or from random ones, for as
+                                             long as gflownet_local_search took: --search-seconds, or what
+                                             drawing the K sets took where that is more
     cp_sat, kamis, tabu      for --time-limit seconds on each graph; tabu is the same search again
 
 With --known the lines of these three are taken from an earlier run, graph by graph, where they stand there.
@@ -32,7 +33,7 @@ from jaxtyping import Bool, Float
 from domains.graphs import exact_solvers
 from domains.graphs.environment import SetBuilding
 from domains.graphs.graphs import Graph
-from domains.graphs.long_search import again_and_again, local_optima, searched, tabu
+from domains.graphs.long_search import from_greedy, local_optima, searched, starts_from, tabu
 from domains.graphs.policy import GraphPolicy
 from domains.graphs.solvers import Solution, Solver, plain_greedy, restarts
 from domains.graphs.task import Task
@@ -162,9 +163,9 @@ def _warm(config: Config, problem: Problem, policy: GraphPolicy, untrained: Grap
     solver, random = _solver(environment), np.random.default_rng(0)
     for one in (policy, untrained):
         _sampled(one, environment, 2, torch.Generator().manual_seed(0), solver)
-    for blind in (False, True):
-        restarts(solver, random, 2, blind=blind)
-        searched(solver, local_optima(solver, random, blind), random, 1e-3)
+    restarts(solver, random, 2)
+    for starts in (from_greedy(solver, 2, random), local_optima(solver, random)):
+        searched(solver, starts, random, 1e-3)
 
 
 def _solver(environment: SetBuilding) -> Solver:
@@ -206,10 +207,11 @@ def _solve_one(
         if not sets:
             of_policy()
         left = config.search_seconds - best.seconds
-        found, _ = searched(solver, again_and_again(solver, sets[0]), random("search"), left)
+        starts = starts_from(solver, sets[0], random("search starts"))
+        found, n = searched(solver, starts, random("search"), left)
         after = [(best.seconds + second, value) for second, value in found.curve]
         whole = replace(found, seconds=best.seconds + found.seconds, curve=(*best.curve, *after))
-        return _line(graph.name, "gflownet_local_search", whole, k)
+        return _line(graph.name, "gflownet_local_search", whole, n)
 
     def of_untrained() -> Line:
         generator = problem.generator(config.seed, f"sampling {i}")
@@ -225,11 +227,16 @@ def _solve_one(
         "greedy_restarts_equal_seconds",
         lambda: restarts(solver, random("equal"), seconds=best.seconds),
     )
-    for name, blind in (("greedy_local_search", False), ("random_local_search", True)):
+    starts = {
+        "greedy": lambda numbers: from_greedy(solver, RESTARTS, numbers),
+        "random": lambda numbers: local_optima(solver, numbers),
+    }
+    for kind, begin in starts.items():
+        name = f"{kind}_local_search"
         line(
             name,
-            lambda name=name, blind=blind: searched(  # type: ignore[misc]
-                solver, local_optima(solver, random(f"{name} starts"), blind), random(name), seconds
+            lambda name=name, begin=begin: searched(  # type: ignore[misc]
+                solver, begin(random(f"{name} starts")), random(name), seconds
             ),
         )
     limit = config.time_limit

@@ -11,7 +11,7 @@ from domains.graphs import long_search
 from domains.graphs.enumerable import optima
 from domains.graphs.graphs import make_graph, with_fixed
 from domains.graphs.instances import instances
-from domains.graphs.long_search import again_and_again, local_optima, searched, tabu
+from domains.graphs.long_search import from_greedy, local_optima, searched, starts_from, tabu
 from domains.graphs.solvers import Solver
 from tests.domains.graphs.graph_cases import TASKS, random_graph
 from workbench.errors import InputError
@@ -30,7 +30,7 @@ def test_reaches_the_optimum_from_one_random_start(name, weighted, p):
                 solver = Solver(task, one)
             except InputError:  # vertex 4 alone cannot be dominated
                 continue
-            start = next(local_optima(solver, random, blind=True))
+            start = next(local_optima(solver, random))
             found = list(itertools.islice(long_search._from_one(solver, start, random), 12))[-1]
             assert found[1] * task.sign == pytest.approx(float(optima(task, one)[0]))
 
@@ -41,7 +41,7 @@ def test_the_best_set_is_a_solution_of_the_record_after_every_chunk(name, weight
     task, random = TASKS[name], np.random.default_rng(1)
     graph = with_fixed(random_graph(60, 3, 0.12, weighted), [3], [7])
     solver = Solver(task, graph)
-    start, last = next(local_optima(solver, random, blind=True)), -np.inf
+    start, last = next(local_optima(solver, random)), -np.inf
     for best, value in itertools.islice(long_search._from_one(solver, start, random), 6):
         assert task.feasible(graph, best) and best[3] and not best[7]
         assert task.sign * solver.values(best[None])[0] == pytest.approx(value)
@@ -54,7 +54,7 @@ def test_what_a_chunk_remembers_is_what_a_longer_chunk_does(name):
     """Two chunks with one memory make the moves of one chunk of both lengths."""
     task, random = TASKS[name], np.random.default_rng(2)
     solver = Solver(task, random_graph(40, 5, 0.2, weighted=False))
-    start = next(local_optima(solver, random, blind=True))
+    start = next(local_optima(solver, random))
     chunk, draws = long_search._CHUNKS[name], random.random((60, 2))
     record = task.sign * solver.values(start[None])[0]
     ends = []
@@ -73,24 +73,26 @@ def test_never_worse_than_the_first_start_and_within_its_time(name):
     task, random = TASKS[name], np.random.default_rng(0)
     solver = Solver(task, instances("er-small", 1, 0)[0])
     sets = solver.greedy(solver.noise(4, random), blind=True)
-    searched(solver, again_and_again(solver, sets), random, 0.0)
+    searched(solver, starts_from(solver, sets, random), random, 0.0)
     least = solver.best(solver.improved(sets))[0]
-    at_once, n = searched(solver, again_and_again(solver, sets), random, -1.0)
+    at_once, n = searched(solver, starts_from(solver, sets, random), random, -1.0)
     assert (at_once.value, n) == (least, 1)
-    longer, _ = searched(solver, again_and_again(solver, sets), random, 0.05)
+    longer, _ = searched(solver, starts_from(solver, sets, random), random, 0.05)
     assert longer.value is not None and task.sign * (longer.value - least) >= 0
     assert 0.05 <= longer.seconds < 0.5
 
 
-def test_starts_are_taken_in_turn_the_best_first():
+def test_starts_are_taken_in_turn_the_best_first_and_then_random_ones():
     random = np.random.default_rng(0)
     solver = Solver(TASKS["mis"], random_graph(30, 1))
-    sets = solver.greedy(solver.noise(3, random), blind=True)
-    turns = list(itertools.islice(again_and_again(solver, sets), 6))
-    values = solver.values(np.stack(turns))
-    assert (np.diff(values[:3]) <= 0).all()
-    assert all((turns[i] == turns[i + 3]).all() for i in range(3))
+    sets = solver.greedy(solver.noise(3, random))
+    turns = np.stack(list(itertools.islice(starts_from(solver, sets, random), 40)))
+    values = solver.values(turns)
+    assert (np.diff(values[:3]) <= 0).all() and (np.diff(values[3:]) > 0).any()
+    assert sorted(values[:3]) == sorted(solver.values(solver.improved(sets)))
     assert searched(solver, iter(turns), random, 0.05)[1] >= 2
+    greedy = np.stack(list(itertools.islice(from_greedy(solver, 5, random), 5)))
+    assert (np.diff(solver.values(greedy)) <= 0).all()
 
 
 def test_where_nothing_can_move_the_start_is_kept():
@@ -98,7 +100,7 @@ def test_where_nothing_can_move_the_start_is_kept():
     random = np.random.default_rng(0)
     for task in TASKS.values():
         solver = Solver(task, graph)
-        found, _ = searched(solver, local_optima(solver, random, blind=True), random, 0.001)
+        found, _ = searched(solver, local_optima(solver, random), random, 0.001)
         assert found.chosen is not None and found.chosen.tolist() == [True, False]
 
 

@@ -145,7 +145,7 @@ def test_cp_sat_proves_a_dominating_set_soon():
 def test_curves_get_better_and_end_with_the_solution():
     task, random = TASKS["cut"], np.random.default_rng(3)
     solver = Solver(task, instances("er-small", 1, 0)[0])
-    found = [restarts(solver, random, seconds=0.02, blind=True)[0], tabu(solver, random, 0.02)]
+    found = [restarts(solver, random, seconds=0.02)[0], tabu(solver, random, 0.02)]
     if exact_solvers.is_installed("ortools"):
         found.append(exact_solvers.cp_sat(TASKS["mis"], solver.graph, 0.5))
     for solution in found:
