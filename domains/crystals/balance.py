@@ -64,7 +64,7 @@ class Balance:
             weight /= weight.sum()
             for kind, (names, of) in labels.items():
                 share = np.bincount(of, weight, minlength=len(names))
-                step = _RATE / power * np.log(share / self.shares[kind])
+                step = _RATE / power * np.log(np.maximum(share, 1e-30) / self.shares[kind])
                 now[kind] = np.maximum(now[kind] + step, 0.0)
         for kind, (names, _) in labels.items():
             self._set(kind, names, now[kind], n, power)

@@ -43,16 +43,19 @@ def train(config: Config, problem: Problem, folder: RunFolder) -> Fitted:
     state = algorithm.init(sampler, problem.environment, random, policy)
     every = max(1, int(ANNEALED * config.steps) // config.fit.rounds)
 
+    told: dict[str, float] = {}  # of the latest round, which seldom falls on a step that is logged
+
     def step(state: Any) -> tuple[Any, Mapping[str, float]]:
         inner, walks = state[0], state[-1]
-        info: dict[str, float] = {}
         number, rest = divmod(inner.steps_done, every)
         if inner.steps_done == 0:
             walks, info = rounds.first(config, problem, inner)
+            told.update(info)
         elif rest == 0 and number < config.fit.rounds:
             walks, info = rounds.again(config, problem, inner, walks, number)
+            told.update(info)
         inner, found = algorithm.step(sampler, problem.environment, inner)
-        return (inner, *state[1:-1], walks), {**found, **info}
+        return (inner, *state[1:-1], walks), {**found, **told}
 
     kept = (problem.energy, problem.fitted, problem.reward.balance)
     start = (state, *kept, rounds.nothing(config, problem))

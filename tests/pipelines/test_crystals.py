@@ -113,6 +113,26 @@ def test_the_published_stages_are_a_baseline_of_the_same_form(target, tmp_path):
     assert cli.main(["sample", str(out), "--n", "3"]) == 0
 
 
+def test_bounds_on_shares_are_told_and_survive_the_run(tmp_path):
+    out = tmp_path / "run"
+    flags = [
+        "--elements",
+        "Na",
+        "Cl",
+        "O",
+        "--most.anion",
+        "0.6",
+        "--playground-steps",
+        "0",
+        "--relax",
+        "0",
+        "--no-baseline",
+    ]
+    assert run(out, *flags) == 0
+    assert "No anion may lead more than 60.00% of the crystals" in (out / "report.html").read_text()
+    assert cli.main(["sample", str(out), "--n", "3"]) == 0
+
+
 @pytest.mark.slow
 def test_chgnet_labels_the_samplers_own_proposals(tmp_path):
     pytest.importorskip("chgnet")
@@ -136,6 +156,9 @@ def test_chgnet_labels_the_samplers_own_proposals(tmp_path):
         (["--beta", "-1"], "--beta"),
         (["--max-atoms", "1"], "--max-atoms"),
         (["--n-samples", "0"], "--n-samples"),
+        (["--most.anion", "0.3"], "--most.anion 0.3 cannot hold: there are 1"),
+        (["--most.formula", "0"], "--most.formula is 0"),
+        (["--environment", "three-stages", "--most.group", "0.5"], "--most.group is for crystals"),
     ],
 )
 def test_bad_input_is_one_sentence(flags, words, tmp_path, capsys):
