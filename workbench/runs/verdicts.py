@@ -11,6 +11,7 @@ from workbench.runs.metrics import Figure
 TOLERANCE_STANDARD_ERRORS = 3.0
 FLOOR_FACTOR = 2.0
 ABSENT = "-"
+_MOST_PLACES = 8
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,8 @@ def judge(name: str, figure: Figure, higher_is_better: bool = False) -> Verdict:
         good, sentence = _against_reference(figure.value, error, figure.reference)
         words.append(sentence)
     elif figure.floor is not None:
-        above = figure.value > FLOOR_FACTOR * figure.floor
-        at = f"{figure.value / figure.floor:.3g} x the noise floor" if figure.floor > 0 else ""
-        words.append(at if above and at else "above the floor" if above else "at the noise floor")
-        good = not above
+        good, sentence = _against_floor(figure.value, figure.floor, higher_is_better)
+        words.append(sentence)
     if figure.baseline is not None:
         words.append(_against_baseline(figure, higher_is_better))
     return Verdict(good, words)
@@ -72,6 +71,16 @@ def _against_reference(
     if errors <= TOLERANCE_STANDARD_ERRORS:
         return True, f"agrees with the reference ({errors:.1f} standard errors)"
     return False, f"DISAGREES with the reference ({errors:.1f} standard errors)"
+
+
+def _against_floor(value: float, floor: float, higher_is_better: bool) -> tuple[bool, str]:
+    """A floor is what true samples give: distances lie above it, agreement (a p-value) below."""
+    if higher_is_better:
+        good = FLOOR_FACTOR * value >= floor
+        return good, "at the noise floor" if good else "below what true samples give"
+    if value <= FLOOR_FACTOR * floor:
+        return True, "at the noise floor"
+    return False, f"{value / floor:.3g} x the noise floor" if floor > 0 else "above the floor"
 
 
 def _against_baseline(figure: Figure, higher_is_better: bool) -> str:
@@ -118,8 +127,11 @@ def format_value(value: float | int | None, stderr: float | None = None) -> str:
     if value is None or not stderr:
         return format_beside(value, None)
     places = _places(stderr)
-    if places > 12 or abs(value) >= 1e9:
-        return f"{value:.6g} ± {stderr:.2g}"
+    if places > _MOST_PLACES or abs(value) >= 1e9:
+        digits = max(
+            1, 2 + math.floor(math.log10(abs(value) or stderr)) - math.floor(math.log10(stderr))
+        )
+        return f"{value:.{min(digits, 6)}g} ± {stderr:.2g}"
     return f"{value:,.{places}f} ± {stderr:.{places}f}"
 
 
@@ -127,7 +139,7 @@ def format_beside(number: float | int | None, stderr: float | None) -> str:
     """A number to compare a value of this error with, to the same place; without one, four digits."""
     if number is None:
         return ABSENT
-    if stderr and _places(stderr) <= 12 and abs(number) < 1e9:
+    if stderr and _places(stderr) <= _MOST_PLACES and abs(number) < 1e9:
         return f"{number:,.{_places(stderr)}f}"
     return f"{number:,d}" if isinstance(number, int) else f"{number:.4g}"
 

@@ -153,6 +153,9 @@ def test_verdicts():
     assert judge("x", Figure(40, reference=40)).words == ["equals the reference"]
     assert judge("x", Figure(0.5, floor=0.4)).good is True
     assert judge("x", Figure(0.5, floor=0.0)).words == ["above the floor"]
+    p_value = Figure(1e-20, stderr=1e-21, floor=0.5)
+    assert judge("x", p_value, True) == Verdict(False, ["below what true samples give"])
+    assert judge("x", Figure(0.4, floor=0.5), True) == Verdict(True, ["at the noise floor"])
     assert judge("x", Figure(0.5)).good is None
     assert judge("x", Figure(0.2, baseline=0.1)).words == ["the classical baseline is better"]
     assert judge("x", Figure(0.2, baseline=0.1), True).words == [
@@ -172,6 +175,8 @@ def test_verdicts():
         (1234567, None, "1,234,567"),
         (0.00123456, None, "0.001235"),
         (1e-20, 1e-22, "1e-20 ± 1e-22"),
+        (5.60884e-11, 8.8e-11, "5.6e-11 ± 8.8e-11"),
+        (0.0, 1e-12, "0 ± 1e-12"),
         (None, None, "-"),
     ],
 )
