@@ -20,7 +20,6 @@ from jaxtyping import Float, Int
 from domains.crystals.crystals import Crystals
 
 _RATE, _STEPS = 0.5, 60
-_DAMPED = 0.5  # part of a change that is made: shares of few crystals are noisy
 _UNSEEN = 0.1  # crystals of a label that none of them has
 
 
@@ -50,8 +49,9 @@ class Balance:
             total += np.array([penalty.get(name, 0.0) for name in names])[of]
         return total
 
-    def learn(self, crystals: Crystals, power: float = 1.0) -> None:
-        """New multipliers from crystals of the law with the present ones, to the given power."""
+    def learn(self, crystals: Crystals, power: float = 1.0, part: float = 0.5) -> None:
+        """New multipliers from crystals of the law with the present ones, to the given power. Only `part` of
+        the change is made, as shares of few crystals are noisy."""
         n = len(crystals)
         labels = {kind: _labels(kind, crystals) for kind in self.shares}
         before = {kind: self._of(kind, names) for kind, (names, _) in labels.items()}
@@ -67,23 +67,20 @@ class Balance:
                 step = _RATE / power * np.log(np.maximum(share, 1e-30) / self.shares[kind])
                 now[kind] = np.maximum(now[kind] + step, 0.0)
         for kind, (names, _) in labels.items():
-            self._set(kind, names, now[kind], n, power)
+            fall = min(_RATE / power * np.log(_UNSEEN / n / self.shares[kind]), 0.0)
+            self._move(kind, dict(zip(names, now[kind].tolist(), strict=True)), fall, part)
 
     def _of(self, kind: str, names: list[str]) -> Float[np.ndarray, "label"]:
         return np.array([self.penalty[kind].get(name, 0.0) for name in names])
 
-    def _set(
-        self, kind: str, names: list[str], values: Float[np.ndarray, "label"], n: int, power: float
-    ) -> None:
-        """Damped; labels that no crystal has fall as if a tenth of one had."""
-        old, target = self.penalty[kind], dict(zip(names, values.tolist(), strict=True))
-        fall = min(_RATE / power * np.log(_UNSEEN / n / self.shares[kind]), 0.0)
-        kept = {}
+    def _move(self, kind: str, target: dict[str, float], fall: float, part: float) -> None:
+        """Part of the way to the target; labels that no crystal has fall as if a tenth of one had."""
+        old, kept = self.penalty[kind], {}
         for name in {**old, **target}:
             before = old.get(name, 0.0)
-            change = _DAMPED * (target[name] - before) if name in target else fall
-            if before + change > 1e-6:
-                kept[name] = before + change
+            change = target[name] - before if name in target else fall
+            if before + part * change > 1e-6:
+                kept[name] = before + part * change
         self.penalty[kind] = kept
 
     def state_dict(self) -> dict[str, Any]:

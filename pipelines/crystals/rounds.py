@@ -3,7 +3,8 @@ are labelled and the fast energy is fitted again, and the policy imitates what t
 
 The chains (`domains/crystals/walks.py`) are training data: they end in the replay buffer, from which the
 imitation and the objective draw. Beta of the chains rises with that of the training to the run's own. Where
-shares of anions, groups or formulas are bounded, the chains are what the multipliers are learned from.
+shares of anions, groups or formulas are bounded, the chains are what the multipliers are learned from, and
+after the last round the policy's own draws.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from workbench.gflownet.trajectories import Needs
 _PROPOSALS = 3  # drawn from the policy for each that is labelled
 _IMITATED, _IMITATION_RATE = 128, 2e-3
 _KEPT_EVERY = 8  # sweeps
+_BALANCED_ON, _BALANCED_PART = 400, 0.25
 
 
 def nothing(config: Config, problem: Problem) -> Walks:
@@ -119,6 +121,20 @@ def _balanced(problem: Problem, walks: Walks, power: float, random: torch.Genera
     gained = torch.from_numpy(before - balance.nats(crystals))
     walks = Walks(walks.state, walks.log_reward + gained)
     return chains.resampled(walks, power * gained, random)
+
+
+def rebalance(config: Config, problem: Problem, state: algorithm.State) -> None:
+    """After the last round the multipliers follow the policy's own draws, where shares are bounded."""
+    environment, policy = problem.environment, state.policy
+    if not problem.reward.balance.shares:
+        return
+    final = algorithm.sample(environment, policy, _BALANCED_ON, state.generator).final
+    crystals = environment.crystals(final)
+    rows = in_law(environment.orbits, crystals, final.orbits).nonzero().squeeze(1).numpy()
+    if len(rows):
+        power = config.sampler.temperature.at(state.steps_done / config.steps)
+        problem.reward.balance.learn(crystals.select(rows), power, _BALANCED_PART)
+        _renew(problem, state)
 
 
 def _remember(

@@ -31,6 +31,7 @@ from workbench.training.fit import Fitted, fit
 
 _PLAYGROUND_BETA = 2.0
 _BACKWARD_DRAWS = 8
+_BALANCED_EVERY = 10  # steps
 _MOST_DRAWS = 30  # for each crystal asked for
 
 
@@ -54,6 +55,8 @@ def train(config: Config, problem: Problem, folder: RunFolder) -> Fitted:
         elif rest == 0 and number < config.fit.rounds:
             walks, info = rounds.again(config, problem, inner, walks, number)
             told.update(info)
+        elif number >= config.fit.rounds and inner.steps_done % _BALANCED_EVERY == 0:
+            rounds.rebalance(config, problem, inner)
         inner, found = algorithm.step(sampler, problem.environment, inner)
         return (inner, *state[1:-1], walks), {**found, **told}
 
