@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from domains.graphs.graphs import FIXED_IN, FIXED_OUT, FREE, Graph, complement
+from domains.graphs.graphs import FIXED_IN, FIXED_OUT, FREE, Graph, collect, complement
 from domains.graphs.solvers import Solution
 from domains.graphs.task import Task
 from workbench.errors import InputError
@@ -81,7 +81,8 @@ def cp_sat(task: Task, graph: Graph, seconds: float) -> Solution:
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         return Solution(None, None, took, bound)
     found = np.array([bool(solver.value(x)) for x in chosen])
-    value = solver.objective_value / scale
+    # edges may cross without being counted, in a solution that is not the best
+    value = float(task.value(collect([graph]), np.zeros(1, dtype=np.int64), found[None])[0])
     return Solution(found, value, took, bound, (*curve, (took, value)))
 
 

@@ -142,6 +142,15 @@ def test_cp_sat_proves_a_dominating_set_soon():
     assert found.value == found.bound == 31.0 and found.seconds < 20.0
 
 
+def test_what_cp_sat_says_of_a_cut_is_its_value():
+    """Long before the optimum, edges may cross that the programme does not count."""
+    pytest.importorskip("ortools")
+    task, graph = TASKS["cut"], instances("ba-small", 2, 2)[1]
+    found = exact_solvers.cp_sat(task, graph, 0.5)
+    assert found.chosen is not None
+    assert Solver(task, graph).values(found.chosen[None])[0] == found.value == found.curve[-1][1]
+
+
 def test_curves_get_better_and_end_with_the_solution():
     task, random = TASKS["cut"], np.random.default_rng(3)
     solver = Solver(task, instances("er-small", 1, 0)[0])
