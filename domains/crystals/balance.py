@@ -5,8 +5,11 @@ has more than a share s of the crystals, the one closest to the stated law R (Ku
 
     R(x) exp(-sum over kinds of lambda[label(x)]),    lambda >= 0, and 0 where a label has less than s
 
-The lambdas are multipliers, found from crystals that come by: steps
-lambda <- max(0, lambda + rate log(share / s)) on their reweighted shares, until those keep s.
+The lambdas are multipliers, found from crystals that come by, in steps
+
+    lambda <- max(0, lambda + rate log(share / s))
+
+on the crystals' reweighted shares: many, until those keep s, or one where the crystals follow slowly.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ from jaxtyping import Float, Int
 from domains.crystals.crystals import Crystals
 
 _RATE, _STEPS = 0.5, 60
+_PART = 0.5  # of what many steps would change, as shares of few crystals are noisy
+_SLOW_RATE = 0.1
 _UNSEEN = 0.1  # crystals of a label that none of them has
 
 
@@ -49,14 +54,15 @@ class Balance:
             total += np.array([penalty.get(name, 0.0) for name in names])[of]
         return total
 
-    def learn(self, crystals: Crystals, power: float = 1.0, part: float = 0.5) -> None:
-        """New multipliers from crystals of the law with the present ones, to the given power. Only `part` of
-        the change is made, as shares of few crystals are noisy."""
+    def learn(self, crystals: Crystals, power: float = 1.0, slowly: bool = False) -> None:
+        """New multipliers from crystals of the law with the present ones, to the given power; in one small
+        step where `slowly`."""
+        rate, n_steps, part = (_SLOW_RATE, 1, 1.0) if slowly else (_RATE, _STEPS, _PART)
         n = len(crystals)
         labels = {kind: _labels(kind, crystals) for kind in self.shares}
         before = {kind: self._of(kind, names) for kind, (names, _) in labels.items()}
         now = {kind: values.copy() for kind, values in before.items()}
-        for _ in range(_STEPS):
+        for _ in range(n_steps):
             gained = np.zeros(n)
             for kind, (_, of) in labels.items():
                 gained += (before[kind] - now[kind])[of]
@@ -64,10 +70,10 @@ class Balance:
             weight /= weight.sum()
             for kind, (names, of) in labels.items():
                 share = np.bincount(of, weight, minlength=len(names))
-                step = _RATE / power * np.log(np.maximum(share, 1e-30) / self.shares[kind])
+                step = rate / power * np.log(np.maximum(share, 1e-30) / self.shares[kind])
                 now[kind] = np.maximum(now[kind] + step, 0.0)
         for kind, (names, _) in labels.items():
-            fall = min(_RATE / power * np.log(_UNSEEN / n / self.shares[kind]), 0.0)
+            fall = min(rate / power * np.log(_UNSEEN / n / self.shares[kind]), 0.0)
             self._move(kind, dict(zip(names, now[kind].tolist(), strict=True)), fall, part)
 
     def _of(self, kind: str, names: list[str]) -> Float[np.ndarray, "label"]:

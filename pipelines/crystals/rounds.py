@@ -32,7 +32,7 @@ from workbench.gflownet.trajectories import Needs
 _PROPOSALS = 3  # drawn from the policy for each that is labelled
 _IMITATED, _IMITATION_RATE = 128, 2e-3
 _KEPT_EVERY = 8  # sweeps
-_BALANCED_ON, _BALANCED_PART = 400, 0.25
+_BALANCED_ON = 400  # draws of the policy
 
 
 def nothing(config: Config, problem: Problem) -> Walks:
@@ -133,7 +133,7 @@ def rebalance(config: Config, problem: Problem, state: algorithm.State) -> None:
     rows = in_law(environment.orbits, crystals, final.orbits).nonzero().squeeze(1).numpy()
     if len(rows):
         power = config.sampler.temperature.at(state.steps_done / config.steps)
-        problem.reward.balance.learn(crystals.select(rows), power, _BALANCED_PART)
+        problem.reward.balance.learn(crystals.select(rows), power, slowly=True)
         _renew(problem, state)
 
 
