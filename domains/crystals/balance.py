@@ -26,6 +26,7 @@ _RATE, _STEPS = 0.5, 60
 _PART = 0.5  # of what many steps would change, as shares of few crystals are noisy
 _SLOW_RATE = 0.1
 _UNSEEN = 0.1  # crystals of a label that none of them has
+_MOST_CHANGE = 3.0  # nats at once: a few crystals can break bounds that more would keep
 
 
 def leading_anions(crystals: Crystals) -> Int[np.ndarray, "crystal"]:
@@ -84,9 +85,10 @@ class Balance:
         old, kept = self.penalty[kind], {}
         for name in {**old, **target}:
             before = old.get(name, 0.0)
-            change = target[name] - before if name in target else fall
-            if before + part * change > 1e-6:
-                kept[name] = before + part * change
+            change = part * (target[name] - before if name in target else fall)
+            after = before + min(max(change, -_MOST_CHANGE), _MOST_CHANGE)
+            if after > 1e-6:
+                kept[name] = after
         self.penalty[kind] = kept
 
     def state_dict(self) -> dict[str, Any]:

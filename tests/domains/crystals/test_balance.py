@@ -71,6 +71,12 @@ def test_groups_and_formulas_are_bounded_together():
     assert set(balance.penalty["formula"]) >= {"NaF"}
 
 
+def test_a_few_crystals_move_multipliers_a_little():
+    crystals, balance = _crystals(SALTS), Balance({"formula": 0.01})
+    balance.learn(crystals)  # each formula has a quarter
+    assert 0.0 < balance.nats(crystals).max() <= 3.0
+
+
 def test_shares_of_one_leave_the_law_alone():
     crystals = _crystals(SALTS)
     balance = Balance({})
