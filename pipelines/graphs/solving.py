@@ -33,6 +33,7 @@ from jaxtyping import Bool, Float
 from domains.graphs import exact_solvers
 from domains.graphs.environment import SetBuilding
 from domains.graphs.graphs import Graph
+from domains.graphs.instances import instances
 from domains.graphs.long_search import from_greedy, local_optima, searched, starts_from, tabu
 from domains.graphs.policy import GraphPolicy
 from domains.graphs.solvers import Solution, Solver, plain_greedy, restarts
@@ -46,6 +47,7 @@ from workbench.runs.folder import RunFolder
 from workbench.training.progress import track
 
 RESTARTS = 20
+_WARMING_SECONDS = 0.01  # time for chunks of a search on ten vertices
 OTHERS = ("cp_sat", "kamis", "tabu")
 
 
@@ -164,8 +166,9 @@ def _warm(config: Config, problem: Problem, policy: GraphPolicy, untrained: Grap
     for one in (policy, untrained):
         _sampled(one, environment, 2, torch.Generator().manual_seed(0), solver)
     restarts(solver, random, 2)
-    for starts in (from_greedy(solver, 2, random), local_optima(solver, random)):
-        searched(solver, starts, random, 1e-3)
+    small = Solver(problem.task, instances("petersen", 1, 0)[0])
+    small.improved(small.greedy(small.noise(2, random), blind=True))
+    searched(small, local_optima(small, random), random, _WARMING_SECONDS)
 
 
 def _solver(environment: SetBuilding) -> Solver:
