@@ -175,6 +175,46 @@ def _solver(environment: SetBuilding) -> Solver:
     return Solver(environment.task, environment.graphs.graphs[0])
 
 
+def _of_policies(
+    config: Config,
+    problem: Problem,
+    policy: GraphPolicy,
+    untrained: GraphPolicy,
+    environment: SetBuilding,
+    i: int,
+    lines: Lines,
+) -> tuple[Line, Line]:
+    """Sets of both policies, and search from those of the trained one: its lines without and with search."""
+    graph = environment.graphs.graphs[0]
+    solver, k = _solver(environment), config.samples
+    sets: list[np.ndarray] = []  # of the policy, drawn once
+
+    def drawn(one: GraphPolicy) -> Line:
+        generator = problem.generator(config.seed, f"sampling {i}")
+        found, rows = _sampled(one, environment, k, generator, solver)
+        if one is policy:
+            sets.append(rows)
+        return found
+
+    def after_search() -> Line:
+        """From the very sets of `best`, in what its seconds leave of the time."""
+        if not sets:
+            drawn(policy)
+        random = problem.random(config.seed, f"search starts {i}")
+        starts = starts_from(solver, sets[0], random)
+        random = problem.random(config.seed, f"search {i}")
+        found, n = searched(solver, starts, random, config.search_seconds - best.seconds)
+        after = [(best.seconds + second, value) for second, value in found.curve]
+        whole = replace(found, seconds=best.seconds + found.seconds, curve=(*best.curve, *after))
+        return _line(graph.name, "gflownet_local_search", whole, n)
+
+    best = lines.get(graph.name, f"gflownet_best_of_{k}", lambda: drawn(policy))
+    better = lines.get(graph.name, "gflownet_local_search", after_search)
+    before = f"untrained_best_of_{k}"
+    lines.get(graph.name, before, lambda: replace(drawn(untrained), solver=before))
+    return best, better
+
+
 def _solve_one(
     config: Config,
     problem: Problem,
@@ -185,7 +225,7 @@ def _solve_one(
     lines: Lines,
 ) -> None:
     graph = environment.graphs.graphs[0]
-    solver, k = _solver(environment), config.samples
+    solver = _solver(environment)
 
     def random(stage: str) -> np.random.Generator:
         return problem.random(config.seed, f"{stage} {i}")
@@ -197,33 +237,7 @@ def _solve_one(
 
         return lines.get(graph.name, name, made)
 
-    sets: list[np.ndarray] = []  # of the policy, drawn once
-
-    def of_policy() -> Line:
-        generator = problem.generator(config.seed, f"sampling {i}")
-        found, drawn = _sampled(policy, environment, k, generator, solver)
-        sets.append(drawn)
-        return found
-
-    def from_policy() -> Line:
-        """Search from the very sets of `best`, in what its seconds leave of the time."""
-        if not sets:
-            of_policy()
-        left = config.search_seconds - best.seconds
-        starts = starts_from(solver, sets[0], random("search starts"))
-        found, n = searched(solver, starts, random("search"), left)
-        after = [(best.seconds + second, value) for second, value in found.curve]
-        whole = replace(found, seconds=best.seconds + found.seconds, curve=(*best.curve, *after))
-        return _line(graph.name, "gflownet_local_search", whole, n)
-
-    def of_untrained() -> Line:
-        generator = problem.generator(config.seed, f"sampling {i}")
-        found = _sampled(untrained, environment, k, generator, solver)[0]
-        return Line(**{**found.__dict__, "solver": f"untrained_best_of_{k}"})
-
-    best = lines.get(graph.name, f"gflownet_best_of_{k}", of_policy)
-    seconds = lines.get(graph.name, "gflownet_local_search", from_policy).seconds
-    lines.get(graph.name, f"untrained_best_of_{k}", of_untrained)
+    best, better = _of_policies(config, problem, policy, untrained, environment, i, lines)
     line("greedy", lambda: (plain_greedy(solver), 1))
     line("greedy_restarts", lambda: restarts(solver, random("restarts"), RESTARTS))
     line(
@@ -239,7 +253,7 @@ def _solve_one(
         line(
             name,
             lambda name=name, begin=begin: searched(  # type: ignore[misc]
-                solver, begin(random(f"{name} starts")), random(name), seconds
+                solver, begin(random(f"{name} starts")), random(name), better.seconds
             ),
         )
     limit = config.time_limit
