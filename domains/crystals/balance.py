@@ -24,7 +24,7 @@ from domains.crystals.crystals import Crystals
 
 _RATE, _STEPS = 0.5, 60
 _PART = 0.5  # of what many steps would change, as shares of few crystals are noisy
-_SLOW_RATE = 0.1
+_SLOW_RATE = 0.2
 _UNSEEN = 0.1  # crystals of a label that none of them has
 _MOST_CHANGE = 3.0  # nats at once: a few crystals can break bounds that more would keep
 
