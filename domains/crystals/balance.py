@@ -36,6 +36,13 @@ def leading_anions(crystals: Crystals) -> Int[np.ndarray, "crystal"]:
     return np.where(counts.any(1), counts.argmax(1), -1)
 
 
+def largest_share(kind: str, crystals: Crystals) -> tuple[str, float]:
+    """The most frequent label of a kind, and its share."""
+    names, of = _labels(kind, crystals)
+    counts = np.bincount(of)
+    return names[int(counts.argmax())], float(counts.max() / len(of))
+
+
 class Balance:
     """The multipliers, learned on the way.
 

@@ -11,6 +11,7 @@ from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
 from domains.crystals import figures as draw
 from domains.crystals import judging, views
+from domains.crystals.balance import largest_share
 from domains.crystals.hull import fractions
 from domains.crystals.structures import SYMPREC_A, space_group, structures
 from domains.crystals.wyckoff import wyckoff
@@ -82,9 +83,10 @@ def _shares(c: Comparison) -> list[str]:
         most = ", ".join(f"{name} {nats:.1f}" for name, nats in found[:8])
         more = f" and {len(found) - 8} others by less" if len(found) > 8 else ""
         how = f"lowers log R by (nats) {most}{more}" if found else "is the stated one itself"
+        name, drawn = largest_share(kind, c.judged.drawn.crystals)
         lines.append(
             f"No {nouns[kind]} more than {share:.2%} of the crystals: the law closest to the stated one that "
-            f"keeps this {how}."
+            f"keeps this {how}. The most frequent among the samples: {name}, {drawn:.2%}."
         )
     return lines
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from domains.crystals.balance import Balance, leading_anions
+from domains.crystals.balance import Balance, largest_share, leading_anions
 from domains.crystals.crystals import Crystals
 from domains.crystals.elements import elements
 from workbench.training.tree import pack, unpack
@@ -38,6 +38,12 @@ def test_most_abundant_negative_ion_leads():
     found = _crystals([*SALTS, mixed, metal])
     names = [found.elements.symbols[i] if i >= 0 else "" for i in leading_anions(found)]
     assert names == ["F", "F", "O", "Cl", "O", ""]  # of equals the less electronegative
+
+
+def test_the_largest_share_is_named():
+    crystals = _crystals(SALTS)
+    assert largest_share("anion", crystals) == ("F", 0.5)
+    assert largest_share("formula", crystals)[1] == largest_share("group", crystals)[1] == 0.25
 
 
 def _learned(shares, crystals, log_reward, rounds=40):
