@@ -87,13 +87,14 @@ def _turn(
     """Move the chains, remember where they have been, imitate. The log tells the chains' median of log R / beta
     without multipliers: minus the formation energy where that is the target."""
     environment, random = problem.environment, state.generator
-    powers = [
-        config.sampler.temperature.at((number + min(i / config.sweeps, 1.0)) / config.fit.rounds)
-        for i in range(0, config.sweeps + _KEPT_EVERY, _KEPT_EVERY)
-    ]
-    for before, power in itertools.pairwise(powers):
+    looks = [*range(0, config.sweeps, _KEPT_EVERY), config.sweeps]
+    for start, end in itertools.pairwise(looks):
+        before, power = (
+            config.sampler.temperature.at((number + i / config.sweeps) / config.fit.rounds)
+            for i in (start, end)
+        )
         walks = chains.resampled(walks, (power - before) * walks.log_reward, random)
-        for _ in range(_KEPT_EVERY):
+        for _ in range(start, end):
             walks = chains.sweep(environment, walks, power, random)
         if problem.reward.balance.shares:
             walks = _balanced(problem, walks, power, random)

@@ -113,6 +113,11 @@ def test_the_published_stages_are_a_baseline_of_the_same_form(target, tmp_path):
     assert cli.main(["sample", str(out), "--n", "3"]) == 0
 
 
+def test_chains_may_stand_still(tmp_path):
+    flags = ["--sweeps", "0", "--playground-steps", "0", "--relax", "0", "--no-baseline"]
+    assert run(tmp_path / "run", *flags) == 0
+
+
 def test_bounds_on_shares_are_told_and_survive_the_run(tmp_path):
     out = tmp_path / "run"
     flags = [
