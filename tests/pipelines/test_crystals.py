@@ -10,7 +10,7 @@ import pytest
 
 from domains.crystals.structures import read_cif
 from pipelines import cli
-from pipelines.crystals import Config, presentation, preset
+from pipelines.crystals import Config, presentation, preset, training
 from tests.pipelines.finished import blank_picture, metrics, untimed
 
 SMALL = ["--elements", "Na", "Cl", "--max-atoms", "4", "--space-groups", "166", "216", "221", "225"]
@@ -74,9 +74,14 @@ def test_a_run_writes_what_others_rely_on_and_gives_more_samples(tmp_path):
     assert more.count("log_probability=") == 5
 
 
-def test_a_stopped_run_resumes_to_the_same_figures(tmp_path, monkeypatch):
+BOUNDED = ["--elements", "Na", "Cl", "O", "--most.anion", "0.6", "--fit.rounds", "2"]
+
+
+@pytest.mark.parametrize("more", [[], BOUNDED], ids=["as it is", "bounded"])
+def test_a_stopped_run_resumes_to_the_same_figures(more, tmp_path, monkeypatch):
     from workbench.gflownet import algorithm
 
+    monkeypatch.setattr(training, "_BALANCED_EVERY", 2)
     step, calls = algorithm.step, []
 
     def interrupted(*arguments, **options):
@@ -85,7 +90,7 @@ def test_a_stopped_run_resumes_to_the_same_figures(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return step(*arguments, **options)
 
-    flags = ["--playground-steps", "0", "--relax", "0", "--no-baseline"]
+    flags = ["--playground-steps", "0", "--relax", "0", "--no-baseline", *more]
     with monkeypatch.context() as patched:
         patched.setattr(algorithm, "step", interrupted)
         assert run(tmp_path / "stopped", *flags) == 130
