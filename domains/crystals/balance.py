@@ -32,15 +32,20 @@ _MOST_CHANGE = 3.0  # nats at once: a few crystals can break bounds that more wo
 def leading_anions(crystals: Crystals) -> Int[np.ndarray, "crystal"]:
     """The element with most negative ions in each crystal, the least electronegative of equals; -1 where
     none is negative."""
-    counts = _counts(crystals, (crystals.kind >= 0) & (crystals.charge < 0))
+    counts = crystals.counts((crystals.kind >= 0) & (crystals.charge < 0))
     return np.where(counts.any(1), counts.argmax(1), -1)
+
+
+def shares(kind: str, crystals: Crystals) -> dict[str, float]:
+    """Share of the crystals that has each label of a kind ("anion", "group", "formula"), the largest first."""
+    names, of = _labels(kind, crystals)
+    found = np.bincount(of) / len(of)
+    return {names[i]: float(found[i]) for i in np.argsort(-found, kind="stable")}
 
 
 def largest_share(kind: str, crystals: Crystals) -> tuple[str, float]:
     """The most frequent label of a kind, and its share."""
-    names, of = _labels(kind, crystals)
-    counts = np.bincount(of)
-    return names[int(counts.argmax())], float(counts.max() / len(of))
+    return next(iter(shares(kind, crystals).items()))
 
 
 class Balance:
@@ -109,7 +114,7 @@ def _labels(kind: str, crystals: Crystals) -> tuple[list[str], Int[np.ndarray, "
     """The different labels, and which of them each crystal has."""
     symbols = np.array([*crystals.elements.symbols, "none"])
     if kind == "formula":
-        counts = _counts(crystals, crystals.kind >= 0)
+        counts = crystals.counts()
         counts //= np.gcd.reduce(counts, axis=1)[:, None]
         rows, of = np.unique(counts, axis=0, return_inverse=True)
         return [_written(symbols, row) for row in rows], of.reshape(-1)
@@ -120,11 +125,3 @@ def _labels(kind: str, crystals: Crystals) -> tuple[list[str], Int[np.ndarray, "
 
 def _written(symbols: np.ndarray, counts: Int[np.ndarray, "element"]) -> str:
     return "".join(f"{symbols[i]}{counts[i] if counts[i] > 1 else ''}" for i in counts.nonzero()[0])
-
-
-def _counts(crystals: Crystals, which: np.ndarray) -> Int[np.ndarray, "crystal element"]:
-    """Atoms of each element among those chosen."""
-    n, width = len(crystals), len(crystals.elements)
-    row, slot = which.nonzero()
-    cell = row * width + crystals.kind[row, slot]
-    return np.bincount(cell, minlength=n * width).reshape(n, width)

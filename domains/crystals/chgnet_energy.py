@@ -25,7 +25,7 @@ from domains.crystals.crystals import Crystals
 from domains.crystals.fingerprint import fingerprints
 from domains.crystals.structures import structures
 from workbench.errors import InputError
-from workbench.training.processes import run_in_processes
+from workbench.training.processes import divided
 
 MODEL = "0.3.0"
 BATCH = 32
@@ -123,14 +123,7 @@ class ChgnetEnergy:
 
     def _evaluate(self, cells: list[Structure]) -> list[float]:
         n = min(self.n_processes, len(cells) // _FEWEST_PER_PROCESS)
-        if n <= 1:
-            return energies_ev_per_atom(cells, self.device)
-        parts = [(cells[i::n], self.device) for i in range(n)]
-        answers = run_in_processes(f"{__name__}:energies_ev_per_atom", parts, n)
-        found = [0.0] * len(cells)
-        for i, answer in enumerate(answers):
-            found[i::n] = answer
-        return found
+        return divided(f"{__name__}:energies_ev_per_atom", cells, n, self.device)
 
 
 def check_elements(symbols: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from domains.crystals import _geometry_kernels as kernels
 from domains.crystals.elements import Elements
@@ -48,6 +48,15 @@ class Crystals:
     @property
     def volume_per_atom_a3(self) -> Float[np.ndarray, "crystal"]:
         return np.abs(np.linalg.det(self.lattice)) / self.n_atoms
+
+    def counts(
+        self, which: Bool[np.ndarray, "crystal atom"] | None = None
+    ) -> Int[np.ndarray, "crystal element"]:
+        """Atoms of each element in each crystal, of those chosen or of all."""
+        n, width = len(self), len(self.elements)
+        row, slot = (self.kind >= 0 if which is None else which).nonzero()
+        cell = row * width + self.kind[row, slot]
+        return np.bincount(cell, minlength=n * width).reshape(n, width)
 
     def select(self, rows: Sequence[int] | np.ndarray) -> Crystals:
         """The given crystals, in that order."""

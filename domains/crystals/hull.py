@@ -56,6 +56,4 @@ class Hull:
 
 def fractions(crystals: Crystals) -> Float[np.ndarray, "crystal element"]:
     """Atomic fraction of each element."""
-    width = len(crystals.elements)
-    counts = [np.bincount(row[row >= 0], minlength=width) for row in crystals.kind]
-    return np.array(counts) / crystals.n_atoms[:, None]
+    return crystals.counts() / crystals.n_atoms[:, None]

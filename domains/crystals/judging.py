@@ -21,7 +21,6 @@ from jaxtyping import Bool, Float, Int
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Structure
 
-from domains.crystals.balance import leading_anions
 from domains.crystals.crystals import Crystals
 from domains.crystals.elements import neutral_states
 from domains.crystals.fingerprint import fingerprints, neighbour_list
@@ -101,13 +100,6 @@ def novel(cells: Sequence[Structure], known: Sequence[Structure]) -> Bool[np.nda
             candidates = by_formula[cell.composition.reduced_formula]
             found.append(not any(matcher.fit(cell, other) for other in candidates))
     return np.array(found, dtype=np.bool_)
-
-
-def shares_of_anions(crystals: Crystals) -> dict[str, float]:
-    """Share of the crystals whose most abundant negative ion is each element."""
-    leading = leading_anions(crystals)
-    counts = Counter(crystals.elements.symbols[i] for i in leading[leading >= 0])
-    return {name: n / len(crystals) for name, n in counts.most_common()}
 
 
 def entropy(labels: Sequence[object]) -> float:

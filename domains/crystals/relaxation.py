@@ -22,7 +22,7 @@ from domains.crystals.chgnet_energy import ChgnetEnergy, model
 from domains.crystals.crystals import Crystals
 from domains.crystals.reward import CrystalEnergy
 from domains.crystals.structures import from_structures, structures
-from workbench.training.processes import run_in_processes
+from workbench.training.processes import divided
 
 FORCE_EV_PER_A = 0.05
 MOST_STEPS = 150
@@ -44,11 +44,8 @@ def relax(crystals: Crystals, energy: CrystalEnergy) -> Relaxed:
     """Every crystal, one after the other in each of CHGNet's processes."""
     if isinstance(energy, ChgnetEnergy):
         cells = structures(crystals)
-        n = max(1, min(energy.n_processes, len(cells) // _FEWEST_PER_PROCESS))
-        parts = [(cells[i::n], energy.device) for i in range(n)]
-        answers = run_in_processes(f"{__name__}:by_chgnet", parts, n)
-        for i, answer in enumerate(answers):
-            cells[i::n] = answer
+        n = min(energy.n_processes, len(cells) // _FEWEST_PER_PROCESS)
+        cells = divided(f"{__name__}:by_chgnet", cells, n, energy.device)
         final = from_structures(crystals.elements, cells, crystals.group.tolist())
     else:
         final = _by_differences(crystals, energy)

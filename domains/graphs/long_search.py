@@ -22,12 +22,8 @@ _CHUNKS: dict[str, Callable[..., float]] = {
     "mds": _long_search_kernels.dominating,
     "cut": _long_search_kernels.cut,
 }
-_PATIENCE = {
-    "mis": 4,
-    "clique": 4,
-    "mds": 40,
-    "cut": 4,
-}  # chunks without a gain, then the next start
+# Chunks without a gain, then the next start.
+_PATIENCE = {"mis": 4, "clique": 4, "mds": 40, "cut": 4}
 _STEPS, _SCANNED = 1000, 1_000_000  # of a chunk at most: steps, and steps times vertices
 _FEWEST_STEPS = 10
 _MEMORY_ROWS = 3

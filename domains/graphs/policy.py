@@ -284,10 +284,11 @@ class ForwardDraws:
     ) -> tuple[Tensor, Tensor]:
         found = self._policy.choices(state)
         log_prob = _explored(found, self._exploration)
-        n_nodes = len(found.row) - found.n_rows * self._policy.environment.task.stops
+        stops = self._policy.environment.task.stops
+        n_nodes = len(found.row) - stops * found.n_rows
         count = torch.bincount(found.row[:n_nodes], minlength=found.n_rows)
         first = torch.cat([count.new_zeros(1), count.cumsum(0)])
-        n_draws = int(torch.bincount(found.row, minlength=found.n_rows)[found.rows].sum())
+        n_draws = int(count[found.rows].sum()) + stops * len(found.rows)
         clock = torch.empty(n_draws).exponential_(generator=generator)
         at = torch.empty(len(found.rows), dtype=torch.int64)
         _kernels.first_to_ring(

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from pymatgen.core import Structure
 
 from domains.crystals import judging
+from domains.crystals.balance import largest_share
 from domains.crystals.hull import fractions
 from domains.crystals.prototypes import type_name
 from domains.crystals.relaxation import Relaxed
@@ -142,7 +143,6 @@ def evaluate(c: Comparison) -> dict[str, Figure]:
     types = Counter(judged.prototype)
     median, error = judging.median_and_error(energies)
     atoms = crystals.kind[crystals.kind >= 0]
-    anions = judging.shares_of_anions(crystals)
     search = c.search
     best = float(search.best(1)[0]) if search else None
     middle = float(np.median(search.best(n))) if search else None
@@ -156,7 +156,7 @@ def evaluate(c: Comparison) -> dict[str, Figure]:
         "symmetry_fidelity": _share(judged.faithful),
         "n_prototypes": Figure(len(types), n=n),
         "largest_prototype_share": Figure(max(types.values()) / n, n=n),
-        "largest_anion_share": Figure(max(anions.values()), n=n),
+        "largest_anion_share": Figure(largest_share("anion", crystals)[1], n=n),
         "median_formation_energy_ev_per_atom": Figure(
             median, error, n, baseline=middle, unit="eV/atom"
         ),

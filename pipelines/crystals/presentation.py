@@ -10,8 +10,8 @@ from pymatgen.core import Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
 from domains.crystals import figures as draw
-from domains.crystals import judging, views
-from domains.crystals.balance import largest_share
+from domains.crystals import views
+from domains.crystals.balance import largest_share, shares
 from domains.crystals.hull import fractions
 from domains.crystals.structures import SYMPREC_A, space_group, structures
 from domains.crystals.wyckoff import wyckoff
@@ -274,7 +274,7 @@ def _hull(c: Comparison, folder: RunFolder) -> FigureFile:
 def _coverage_lines(c: Comparison) -> list[str]:
     crystals = c.judged.drawn.crystals
     types = Counter(c.judged.prototype).most_common(5)
-    anions = judging.shares_of_anions(crystals)
+    anions = shares("anion", crystals)
     listed = ", ".join(f"{name} {n / len(crystals):.1%}" for name, n in types)
     spread = ", ".join(f"{name} {share:.1%}" for name, share in anions.items())
     return [

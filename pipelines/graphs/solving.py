@@ -155,7 +155,8 @@ def solve_all(
     _warm(config, problem, policy, untrained)
     tests = list(enumerate(problem.tests))
     for i, environment in track(tests, "test graphs", len(tests)):
-        _solve_one(config, problem, policy, untrained, environment, i, lines)
+        ours = _of_policies(config, problem, policy, untrained, environment, i, lines)
+        _classical(config, problem, environment, i, lines, *ours)
     return lines.lines
 
 
@@ -215,15 +216,16 @@ def _of_policies(
     return best, better
 
 
-def _solve_one(
+def _classical(
     config: Config,
     problem: Problem,
-    policy: GraphPolicy,
-    untrained: GraphPolicy,
     environment: SetBuilding,
     i: int,
     lines: Lines,
+    best: Line,
+    better: Line,
 ) -> None:
+    """Lines of all other solvers, some for as long as the policy's took."""
     graph = environment.graphs.graphs[0]
     solver = _solver(environment)
 
@@ -237,7 +239,6 @@ def _solve_one(
 
         return lines.get(graph.name, name, made)
 
-    best, better = _of_policies(config, problem, policy, untrained, environment, i, lines)
     line("greedy", lambda: (plain_greedy(solver), 1))
     line("greedy_restarts", lambda: restarts(solver, random("restarts"), RESTARTS))
     line(

@@ -39,6 +39,17 @@ def run_in_processes(
         return pool.map(arguments)
 
 
+def divided(function: str, items: Sequence[Any], n_processes: int, *more: Any) -> list[Any]:
+    """`f(items, *more)` for an `f` that gives a list of an answer for each item, every n-th item in a process
+    of its own; the answers in the order of `items`."""
+    n = max(1, n_processes)
+    parts = [(items[i::n], *more) for i in range(n)]
+    found: list[Any] = [None] * len(items)
+    for i, answers in enumerate(run_in_processes(function, parts, n)):
+        found[i::n] = answers
+    return found
+
+
 class WorkerPool:
     """Processes that stay, for one function called again and again: `with WorkerPool(...) as pool`.
 

@@ -7,6 +7,7 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from domains.crystals import judging, views
+from domains.crystals.balance import shares
 from domains.crystals.elements import elements
 from domains.crystals.hull import Hull, fractions
 from domains.crystals.ionic import IonicEnergy
@@ -40,7 +41,7 @@ def test_validity_neutrality_and_anions():
     crystals = from_structures(CHOSEN, [rock_salt(), close], [225, 225])
     assert judging.valid(crystals).tolist() == [True, False]
     assert judging.neutral(crystals).all()
-    assert judging.shares_of_anions(crystals) == {"Cl": 1.0}
+    assert shares("anion", crystals) == {"Cl": 1.0}
 
 
 def test_faithful_files_have_their_group(tmp_path):

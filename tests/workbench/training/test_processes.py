@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from workbench.errors import InputError
-from workbench.training.processes import WorkerPool, run_in_processes
+from workbench.training.processes import WorkerPool, divided, run_in_processes
 
 ROOT = Path(__file__).parents[3]
 HERE = "tests.workbench.training.worker_functions"
@@ -25,6 +25,12 @@ def test_results_come_in_order(n_processes):
     results = run_in_processes(f"{HERE}:scale", arguments, n_processes)
     assert results == [[3.0], [0.0], [5.0, 6.0]]
     assert run_in_processes(f"{HERE}:scale", [], n_processes) == []
+
+
+@pytest.mark.parametrize("n_processes", [0, 1, 2])
+def test_divided_items_come_back_in_order(n_processes):
+    items = list(range(7))
+    assert divided(f"{HERE}:all_scaled", items, n_processes, 3) == [3 * item for item in items]
 
 
 def test_the_work_is_done_elsewhere_on_one_thread():

@@ -35,3 +35,7 @@ def fail(how):
 def sleep(folder):
     (Path(folder) / str(os.getpid())).touch()
     time.sleep(60)
+
+
+def all_scaled(values, factor):
+    return [factor * value for value in values]
